@@ -18,27 +18,13 @@ type WorldID string
 
 // Spec describes a world to create.
 type Spec struct {
-	ID       WorldID   `json:"id"`
-	Machines []Machine `json:"machines"`
+	ID       WorldID        `json:"id"`
+	Machines []topo.Machine `json:"machines"`
 	// Wires are veth pairs between machines, each created with both ends in
 	// place and up.
-	Wires []Wire `json:"wires"`
+	Wires []topo.Wire `json:"wires"`
 	// Setup is applied after the wires, in order, before the world is handed out.
 	Setup []topo.Placed `json:"setup"`
-}
-
-// Machine is one machine of a world. A machine of topo.KindSwitch gets a bridge
-// "br0" that all its wires are ports of; one of topo.KindInternet answers DNS on
-// UDP port 53 and HTTP on port 80 on all its addresses; a router forwards.
-type Machine struct {
-	Name string        `json:"name"`
-	Kind topo.NodeKind `json:"kind"`
-}
-
-// Wire joins two interfaces, "host1:eth0" with "sw:port1".
-type Wire struct {
-	A topo.LinkID `json:"a"`
-	B topo.LinkID `json:"b"`
 }
 
 // Host creates and finds worlds. Implementations are safe for concurrent use.

@@ -93,6 +93,20 @@ const (
 	KindNetns    NodeKind = "netns"
 )
 
+// Machine is one machine of a world. A machine of KindSwitch gets a bridge
+// "br0" that all its wires are ports of; one of KindInternet answers DNS on
+// UDP port 53 and HTTP on port 80 on all its addresses; a router forwards.
+type Machine struct {
+	Name string   `json:"name"`
+	Kind NodeKind `json:"kind"`
+}
+
+// Wire joins two interfaces, "host1:eth0" with "sw:port1".
+type Wire struct {
+	A LinkID `json:"a"`
+	B LinkID `json:"b"`
+}
+
 // Snapshot is the state of every namespace of one world as the kernel told it.
 // Nodes stand in this order: machines as the lab lists them, each followed by
 // its namespaces in the order of their creation.
