@@ -83,14 +83,15 @@ type ExecRequest struct {
 	Node    topo.NodeID   `json:"node"`
 	Argv    []string      `json:"argv"`
 	Stdin   []byte        `json:"stdin,omitempty"`
-	Timeout time.Duration `json:"timeout"` // 0: 10 s; at most MaxExecTimeout
+	Timeout time.Duration `json:"timeout"` // 0: DefaultExecTimeout; at most MaxExecTimeout
 }
 
 // MaxExecTimeout bounds one Exec; MaxExecOutput is how many bytes of each of
 // stdout and stderr are kept.
 const (
-	MaxExecTimeout = 60 * time.Second
-	MaxExecOutput  = 256 << 10
+	DefaultExecTimeout = 10 * time.Second
+	MaxExecTimeout     = 60 * time.Second
+	MaxExecOutput      = 256 << 10
 )
 
 // ExecResult is what a program left. A program killed by signal n has exit code
