@@ -1,0 +1,387 @@
+package host
+
+import (
+	"fmt"
+	"net/netip"
+	"net/url"
+	"slices"
+	"strconv"
+	"strings"
+	"time"
+
+	"kabel/sandbox/topo"
+)
+
+const bridgeCallIptables = "net.bridge.bridge-nf-call-iptables"
+
+var filterChains = []string{"INPUT", "FORWARD", "OUTPUT"}
+
+// tunnel is a socat that carries the packets of a tun device in UDP.
+type tunnel struct{ local, remote netip.AddrPort }
+
+// run is a Run op: a program of the table, or a tunnel that stays.
+func (n *network) run(s *space, o topo.Run) error {
+	if o.Background && o.Argv[0] == "socat" {
+		return n.socat(s, o.Argv[1:])
+	}
+	out, known := n.program(s, ExecRequest{Argv: o.Argv})
+	switch {
+	case o.Background:
+		return nil // nobody waits for its end
+	case !known:
+		return fmt.Errorf("%s: not found", o.Argv[0])
+	case out.ExitCode != 0:
+		return fmt.Errorf("exit code %d: %s", out.ExitCode, strings.TrimSpace(string(out.Stderr)))
+	}
+	return nil
+}
+
+// socat understands TUN:ADDRESS/BITS[,iff-up][,tun-name=NAME] UDP:REMOTE:PORT[,bind=LOCAL:PORT].
+func (n *network) socat(s *space, args []string) error {
+	if len(args) != 2 {
+		return fmt.Errorf("the model's socat takes a TUN and a UDP address")
+	}
+	tunAddress, tunOptions, isTun := socatAddress(args[0], "TUN")
+	udpAddress, udpOptions, isUDP := socatAddress(args[1], "UDP")
+	prefix, err := netip.ParsePrefix(tunAddress)
+	remote, errRemote := netip.ParseAddrPort(udpAddress)
+	if !isTun || !isUDP || err != nil || errRemote != nil {
+		return fmt.Errorf("the model's socat does not know %q", args)
+	}
+	t := &tunnel{remote: remote}
+	if bind, ok := udpOptions["bind"]; ok {
+		if t.local, err = netip.ParseAddrPort(bind); err != nil {
+			return fmt.Errorf("bind: %w", err)
+		}
+		if s.owner(t.local.Addr()) == nil {
+			return errno("EADDRNOTAVAIL")
+		}
+	}
+	name := tunOptions["tun-name"]
+	for i := 0; name == ""; i++ {
+		if free := "tun" + strconv.Itoa(i); s.link(free) == nil {
+			name = free
+		}
+	}
+	if !topo.ValidLinkName(name) || s.link(name) != nil {
+		return errno("EBUSY")
+	}
+	l := n.newLink(s, name, "tun")
+	l.MAC, l.tunnel = "", t
+	l.addAddress(prefix)
+	if _, up := tunOptions["iff-up"]; up {
+		s.setState(l, true)
+	}
+	return nil
+}
+
+func socatAddress(word, kind string) (address string, options map[string]string, ok bool) {
+	parts := strings.Split(word, ",")
+	address, ok = strings.CutPrefix(parts[0], kind+":")
+	options = map[string]string{}
+	for _, o := range parts[1:] {
+		k, v, _ := strings.Cut(o, "=")
+		options[k] = v
+	}
+	return address, options, ok
+}
+
+// probe asks the model. The packet and its answer are walked hop by hop.
+func (n *network) probe(s *space, p topo.Probe) (topo.ProbeResult, error) {
+	if p.Count < 0 || p.Count > 10 && p.Kind != topo.ProbeTraceroute || p.Size < 0 || p.Size > 65507 {
+		return topo.ProbeResult{}, Errorf(CodeInvalid, "a probe has 1 to 10 packets of at most 65507 bytes")
+	}
+	res := topo.ProbeResult{Probe: p, Sent: max(p.Count, 1), At: time.Now()}
+	to, port, err := destination(s, p)
+	if err != nil {
+		return topo.ProbeResult{}, err
+	}
+	pk := packet{dst: to, size: 28 + 56, whole: p.DontFragment}
+	if p.Size > 0 {
+		pk.size = 28 + p.Size
+	}
+	there, hops, reason := n.roundTrip(s, pk)
+	switch p.Kind {
+	case topo.ProbePing:
+	case topo.ProbeTraceroute:
+		for _, hop := range hops {
+			res.Detail = append(res.Detail, string(hop.id))
+		}
+	default:
+		if reason == "" && !there.serves(p.Kind, port) {
+			reason = topo.ReasonRefused
+			if p.Kind == topo.ProbeUDP || p.Kind == topo.ProbeDNS {
+				reason = topo.ReasonPortUnreachable
+			}
+		}
+	}
+	res.Reason, res.OK = reason, reason == ""
+	if res.OK {
+		res.Received, res.RTTms = res.Sent, 0.05
+		switch p.Kind {
+		case topo.ProbeHTTP:
+			res.Detail = []string{"200 OK"}
+		case topo.ProbeDNS:
+			if name, _, _ := strings.Cut(p.To, "@"); strings.TrimSuffix(name, ".") != "example.test" {
+				res.OK, res.Reason = false, topo.ReasonNoName
+			}
+		}
+	}
+	return res, nil
+}
+
+// destination reads a probe's To as its kind wants it.
+func destination(s *space, p topo.Probe) (ip netip.Addr, port uint16, err error) {
+	bad := func(what string) error { return Errorf(CodeInvalid, "%s is no %s for a %s probe", p.To, what, p.Kind) }
+	switch p.Kind {
+	case topo.ProbePing, topo.ProbeTraceroute:
+		if ip, err = netip.ParseAddr(p.To); err != nil {
+			return ip, 0, bad("address")
+		}
+		return ip, 0, nil
+	case topo.ProbeTCP, topo.ProbeUDP:
+		ap, err := netip.ParseAddrPort(p.To)
+		if err != nil || ap.Port() == 0 {
+			return ip, 0, bad("address:port")
+		}
+		return ap.Addr(), ap.Port(), nil
+	case topo.ProbeHTTP:
+		u, err := url.Parse(p.To)
+		if err != nil || u.Scheme != "http" {
+			return ip, 0, bad("URL")
+		}
+		if ip, err = netip.ParseAddr(u.Hostname()); err != nil {
+			return ip, 0, bad("URL with an address")
+		}
+		if n, err := strconv.ParseUint(u.Port(), 10, 16); err == nil {
+			return ip, uint16(n), nil
+		}
+		return ip, 80, nil
+	case topo.ProbeDNS:
+		name, server, _ := strings.Cut(p.To, "@")
+		if server == "" {
+			server = "8.8.8.8"
+		}
+		if ip, err = netip.ParseAddr(server); err != nil || name == "" {
+			return ip, 0, bad("name@server")
+		}
+		return ip, 53, nil
+	}
+	return ip, 0, Errorf(CodeInvalid, "%q is no kind of probe", p.Kind)
+}
+
+func (s *space) serves(kind topo.ProbeKind, port uint16) bool {
+	if s.kind != topo.KindInternet {
+		return false
+	}
+	if kind == topo.ProbeUDP || kind == topo.ProbeDNS {
+		return port == 53
+	}
+	return port == 80
+}
+
+// packet is what a walk carries.
+type packet struct {
+	src, dst netip.Addr
+	size     int
+	whole    bool // must not be fragmented
+	depth    int  // of tunnels around it
+}
+
+// maxHops is a packet's TTL; maxDepth bounds tunnels in tunnels.
+const (
+	maxHops  = 64
+	maxDepth = 4
+)
+
+// roundTrip walks a packet from s and its answer back. An answer that is lost
+// looks to the sender as if nothing came.
+func (n *network) roundTrip(s *space, pk packet) (*space, []*space, topo.Reason) {
+	pk.src = s.source(pk.dst)
+	there, hops, reason := n.walk(s, pk)
+	if reason != "" {
+		return nil, hops, reason
+	}
+	if !pk.src.IsValid() {
+		return nil, hops, topo.ReasonTimeout
+	}
+	back, _, lost := n.walk(there, packet{src: pk.dst, dst: pk.src, size: pk.size})
+	if lost != "" || back != s {
+		return nil, hops, topo.ReasonTimeout
+	}
+	return there, hops, ""
+}
+
+// source is the address that s would send from to reach dst.
+func (s *space) source(dst netip.Addr) netip.Addr {
+	if s.owner(dst) != nil {
+		return dst
+	}
+	r, ok := s.lookup(dst, "")
+	if !ok {
+		return netip.Addr{}
+	}
+	if r.Src.IsValid() {
+		return r.Src
+	}
+	links := slices.Clone(s.links)
+	if l := s.link(r.Dev); l != nil {
+		links = append([]*link{l}, links...)
+	}
+	for _, l := range links {
+		for _, a := range l.Addresses {
+			if l.Kind != "loopback" && a.Addr().Is4() == dst.Is4() {
+				return a.Addr()
+			}
+		}
+	}
+	return netip.Addr{}
+}
+
+// walk follows a packet from s until a namespace takes it or it dies. hops are
+// the namespaces behind s that it came to.
+func (n *network) walk(s *space, pk packet) (at *space, hops []*space, why topo.Reason) {
+	if s.policies["OUTPUT"] == "DROP" {
+		return nil, nil, topo.ReasonProhibited
+	}
+	at = s
+	for range maxHops {
+		if l := at.owner(pk.dst); l != nil {
+			switch {
+			case at == s && !at.link("lo").Up:
+				return nil, hops, topo.ReasonTimeout
+			case at.policies["INPUT"] == "DROP":
+				return nil, hops, topo.ReasonTimeout
+			}
+			return at, hops, ""
+		}
+		if at != s {
+			if at.shownSysctls()[ipForward] != "1" || at.policies["FORWARD"] == "DROP" {
+				return nil, hops, topo.ReasonTimeout
+			}
+		}
+		r, ok := at.lookup(pk.dst, "")
+		switch {
+		case !ok || r.Type == "unreachable":
+			return nil, hops, topo.ReasonNetUnreachable
+		case r.Type == "prohibit":
+			return nil, hops, topo.ReasonProhibited
+		case r.Type != "":
+			return nil, hops, topo.ReasonTimeout
+		}
+		out := at.link(r.Dev)
+		if pk.size > out.MTU && pk.whole {
+			return nil, hops, topo.ReasonTooBig
+		}
+		next := pk.dst
+		// A gateway that is one's own address is none: the kernel asks for the
+		// destination itself on the wire.
+		if r.Via.IsValid() && at.owner(r.Via) == nil {
+			next = r.Via
+		}
+		in, reason := n.cross(out, next, pk)
+		if reason != "" {
+			return nil, hops, reason
+		}
+		at = in.in
+		hops = append(hops, at)
+		if !at.accepts(in, pk.src) {
+			return nil, hops, topo.ReasonTimeout
+		}
+	}
+	return nil, hops, topo.ReasonTTL
+}
+
+// accepts is the reverse path filter: strict asks that the way back to the
+// source leaves by the same interface, loose that there is one.
+func (s *space) accepts(in *link, src netip.Addr) bool {
+	settings := s.shownSysctls()
+	mode := max(settings[confKey("all")], settings[confKey(in.Name)])
+	if mode == "0" || !src.Is4() {
+		return true
+	}
+	r, ok := s.lookup(src, "")
+	return ok && (mode == "2" || r.Dev == in.Name)
+}
+
+// cross takes a packet over the wire, or through the tunnel, behind out to the
+// interface that answers for next.
+func (n *network) cross(out *link, next netip.Addr, pk packet) (*link, topo.Reason) {
+	if out.Kind == "tun" {
+		return n.tunnelled(out, pk)
+	}
+	filtered := false
+	in := arp(out, next, map[*link]bool{}, &filtered)
+	switch {
+	case in == nil:
+		return nil, topo.ReasonHostUnreachable
+	case filtered:
+		return nil, topo.ReasonTimeout
+	}
+	return in, ""
+}
+
+// tunnelled wraps the packet in UDP and takes it out at the far socat.
+func (n *network) tunnelled(out *link, pk packet) (*link, topo.Reason) {
+	t := out.tunnel
+	if t == nil || pk.depth == maxDepth {
+		return nil, topo.ReasonTimeout
+	}
+	outer := packet{src: t.local.Addr(), dst: t.remote.Addr(), size: pk.size + 28, depth: pk.depth + 1}
+	if !outer.src.IsValid() {
+		outer.src = out.in.source(outer.dst)
+	}
+	far, _, lost := n.walk(out.in, outer)
+	if lost != "" {
+		return nil, topo.ReasonTimeout
+	}
+	for _, l := range far.links {
+		if l.tunnel != nil && l.Up && l.tunnel.local.Port() == t.remote.Port() {
+			return l, ""
+		}
+	}
+	return nil, topo.ReasonTimeout
+}
+
+// arp finds who answers for ip behind out: an interface with carrier that is no
+// bridge port, in a namespace that owns ip (any of its addresses will do, as
+// with arp_ignore 0). filtered tells that iptables drops what is bridged there.
+func arp(out *link, ip netip.Addr, seen map[*link]bool, filtered *bool) *link {
+	if seen[out] || !out.carrier() {
+		return nil
+	}
+	seen[out] = true
+	if out.Kind == "bridge" {
+		for _, port := range out.in.links {
+			if port.master == out {
+				if in := arp(port, ip, seen, filtered); in != nil {
+					return in
+				}
+			}
+		}
+		return nil
+	}
+	if out.peer == nil {
+		return nil
+	}
+	in := out.peer
+	if in.master == nil {
+		if in.in.owner(ip) != nil {
+			return in
+		}
+		return nil
+	}
+	br, s := in.master, in.in
+	if !br.Up {
+		return nil
+	}
+	if s.owner(ip) != nil {
+		return br
+	}
+	seen[in] = true
+	found := arp(br, ip, seen, filtered)
+	if found != nil && s.policies["FORWARD"] == "DROP" && s.shownSysctls()[bridgeCallIptables] == "1" {
+		*filtered = true
+	}
+	return found
+}
