@@ -1,0 +1,13 @@
+package jail
+
+import "golang.org/x/sys/unix"
+
+const auditArch = unix.AUDIT_ARCH_X86_64
+
+var deniedCallsHere = []uint32{unix.SYS_IOPL, unix.SYS_IOPERM, unix.SYS_MODIFY_LDT, unix.SYS_KEXEC_FILE_LOAD}
+
+// identityCalls change the user of a process or the owner of a file.
+var identityCalls = []uint32{
+	unix.SYS_SETGROUPS, unix.SYS_SETUID, unix.SYS_SETGID, unix.SYS_SETREUID, unix.SYS_SETREGID,
+	unix.SYS_SETRESUID, unix.SYS_SETRESGID, unix.SYS_FCHOWN, unix.SYS_FCHOWNAT, unix.SYS_CHOWN, unix.SYS_LCHOWN,
+}
