@@ -104,7 +104,8 @@ func (b *Box) start(ctx context.Context) error {
 		return err
 	}
 	defer closeAll(trees)
-	out, err := b.ctl.call(ctx, request{Op: "setup", Box: &boxPlan{b.name, b.yard.ids.size, b.yard.limits}}, trees...)
+	plan := &boxPlan{Yard: b.yard.tag, Name: b.name, IDs: b.yard.ids.size, Limits: b.yard.limits}
+	out, err := b.ctl.call(ctx, request{Op: "setup", Box: plan}, trees...)
 	if err != nil {
 		return err
 	}
@@ -128,7 +129,7 @@ func (b *Box) fork(control *os.File) error {
 		path = fmt.Sprintf("/proc/self/fd/%d", b.yard.exe.Fd())
 	}
 	size := b.yard.ids.size
-	p, err := os.StartProcess(path, []string{entryBox}, &os.ProcAttr{Dir: "/", Env: initEnv(),
+	p, err := os.StartProcess(path, []string{entryBox, b.yard.tag, b.name}, &os.ProcAttr{Dir: "/", Env: initEnv(),
 		Files: []*os.File{null, null, os.Stderr, control},
 		Sys:   initAttr(b.yard.ids.outside(b.slot), size, nil)})
 	if err != nil {

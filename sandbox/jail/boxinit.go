@@ -12,6 +12,7 @@ import (
 // boxPlan is what a box init needs to know; with it come the descriptors of
 // treeFDs.
 type boxPlan struct {
+	Yard   string `json:"yard"` // its tag
 	Name   string `json:"name"`
 	IDs    int    `json:"ids"`
 	Limits Limits `json:"limits"`
@@ -30,7 +31,7 @@ func boxInit() error {
 			out, err := setUpBox(plan, fds)
 			return func() (reply, []int) { return failed(err), out }
 		case r.Op == "machine" && plan != nil && len(fds) == 1:
-			pidfd, err := startMachine(kids, r.ID, plan.IDs, fds[0])
+			pidfd, err := startMachine(kids, r, plan, fds[0])
 			if err != nil {
 				return func() (reply, []int) { return failed(err), nil }
 			}
@@ -75,16 +76,16 @@ func openAll(paths ...string) (fds []int, err error) {
 
 // startMachine starts a machine init with the control socket ctl. It answers
 // with a pidfd: pids mean different things in here and outside.
-func startMachine(kids *children, key uint64, ids, ctl int) (pidfd int, err error) {
+func startMachine(kids *children, r request, plan *boxPlan, ctl int) (pidfd int, err error) {
 	null, err := os.OpenFile("/dev/null", os.O_RDWR, 0)
 	if err != nil {
 		return -1, err
 	}
 	defer null.Close()
 	pidfd = -1
-	attr := initAttr(0, ids, &pidfd)
+	attr := initAttr(0, plan.IDs, &pidfd)
 	attr.Cloneflags |= unix.CLONE_NEWCGROUP
-	_, err = kids.start(key, []string{entryMachine}, &syscall.ProcAttr{Dir: "/", Env: initEnv(),
+	_, err = kids.start(r.ID, []string{entryMachine, plan.Yard, plan.Name, r.Name}, &syscall.ProcAttr{Dir: "/", Env: initEnv(),
 		Files: []uintptr{null.Fd(), null.Fd(), 2, uintptr(ctl)}, Sys: attr})
 	if err == nil && pidfd < 0 {
 		err = errors.New("this kernel has no pidfd")

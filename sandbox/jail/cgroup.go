@@ -2,7 +2,6 @@ package jail
 
 import (
 	"bytes"
-	"crypto/sha256"
 	"errors"
 	"fmt"
 	"os"
@@ -30,12 +29,6 @@ type cgroups struct {
 	missing []string
 }
 
-// cgroupName is the yard's directory name, the same for the same state directory.
-func cgroupName(stateDir string) string {
-	sum := sha256.Sum256([]byte(stateDir))
-	return fmt.Sprintf("kabel-%x", sum[:4])
-}
-
 // cgroupMounts reads which hierarchies are mounted where.
 func cgroupMounts(mountinfo string) (v1 map[string]string, v2 string) {
 	v1 = map[string]string{}
@@ -59,16 +52,15 @@ func cgroupMounts(mountinfo string) (v1 map[string]string, v2 string) {
 	return v1, v2
 }
 
-// openCgroups sweeps what a dead predecessor left and makes the yard's
-// directories. What can't be had is named in missing.
-func openCgroups(stateDir string, l Limits) (cgroups, error) {
+// openCgroups sweeps what a dead predecessor left and makes the directories of
+// the yard with that tag. What can't be had is named in missing.
+func openCgroups(name string) (cgroups, error) {
 	info, err := os.ReadFile("/proc/self/mountinfo")
 	if err != nil {
 		return cgroups{}, err
 	}
 	v1, v2 := cgroupMounts(string(info))
 	g := cgroups{v1: map[string]string{}}
-	name := cgroupName(stateDir)
 	why := map[string]error{}
 	make := func(mount string) (string, error) {
 		dir := filepath.Join(mount, name)

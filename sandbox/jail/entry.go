@@ -11,7 +11,9 @@ import (
 	"golang.org/x/sys/unix"
 )
 
-// What this program is when it was started by itself, by its name.
+// What this program is when it was started by itself, by its name. Inits have
+// the yard's and their own name as arguments, for whoever looks at a list of
+// processes, and for sweeping up.
 const (
 	entryBox      = "kabel:box"
 	entryMachine  = "kabel:machine"
@@ -41,6 +43,8 @@ func Main() {
 		fatal(shim())
 	case entryInternet:
 		fatal(internet())
+	case entryElevated:
+		fatal(elevated())
 	}
 }
 

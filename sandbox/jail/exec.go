@@ -261,8 +261,9 @@ func (m *Machine) Spawn(ctx context.Context, c Command) error {
 	return nil
 }
 
-// ServeInternet starts the services of a machine that plays the internet: DNS
-// and HTTP, on all its addresses. It runs with the learner's rights.
+// ServeInternet starts the services of a machine that plays the internet, DNS
+// and HTTP on all its addresses, and returns when they listen. They run with the
+// learner's rights.
 func (m *Machine) ServeInternet(ctx context.Context) error {
 	if err := m.spawn(ctx, &program{Service: entryInternet, Dir: "/"}, nil); err != nil {
 		return fmt.Errorf("internet service on %s: %w", m.name, err)
@@ -283,7 +284,8 @@ func (m *Machine) spawn(ctx context.Context, p *program, netns []int) error {
 		return err
 	}
 	pipe.closeTheirs()
-	// The program's exec closes the shim's end. Until then the context counts.
+	// The program's exec closes the shim's end, or a service does when it is
+	// ready. Until then the context counts.
 	stop := context.AfterFunc(ctx, func() { _ = complaints.SetDeadline(time.Now()) })
 	defer stop()
 	text, err := io.ReadAll(io.LimitReader(complaints, 4096))

@@ -41,6 +41,7 @@ type Yard struct {
 	log      *slog.Logger
 	limits   Limits
 	lock     *os.File // StateDir, exclusively
+	tag      string   // by which the yard's processes and cgroups are known
 	base     string   // the template tree, see makeBase
 	tun      string   // a tun device node that a box may bind; empty if there is none
 	exe      *os.File // a sealed copy of this program, where a learner could write to the original
@@ -89,7 +90,11 @@ func (y *Yard) open(stateDir string) error {
 	if y.lock, err = lockDir(dir); err != nil {
 		return err
 	}
-	if y.cgroups, err = openCgroups(dir, y.limits); err != nil {
+	y.tag = tagOf(dir)
+	if err := killAll(y.tag); err != nil {
+		return err
+	}
+	if y.cgroups, err = openCgroups(y.tag); err != nil {
 		return err
 	}
 	y.missing = append(y.missing, y.cgroups.missing...)

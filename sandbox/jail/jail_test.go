@@ -2,6 +2,7 @@ package jail
 
 import (
 	"context"
+	"fmt"
 	"log/slog"
 	"os"
 	"testing"
@@ -10,6 +11,12 @@ import (
 
 func TestMain(m *testing.M) {
 	Main()
+	if os.Getenv("KABEL_TEST_ELEVATE") != "" { // see TestAnOrdinaryUser
+		if err := Elevate(); err != nil {
+			fmt.Fprintln(os.Stderr, err)
+			os.Exit(1)
+		}
+	}
 	os.Exit(m.Run())
 }
 

@@ -6,6 +6,7 @@ import (
 	"fmt"
 	"os"
 	"runtime"
+	"strconv"
 	"strings"
 
 	"golang.org/x/sys/unix"
@@ -62,8 +63,12 @@ func shim() error {
 	if err := unix.Chdir(p.Dir); err != nil {
 		complain(exitCannotExecute, "cd: %s: %s", p.Dir, message(err))
 	}
-	if p.Service != "" {
-		complain(exitCannotExecute, "kabel: %s: %v", p.Service, unix.Exec(self, []string{p.Service}, initEnv()))
+	if p.Service != "" { // it keeps the descriptor, to say when it is ready
+		_, err := unix.FcntlInt(uintptr(plan.Complain), unix.F_SETFD, 0)
+		if err == nil {
+			err = unix.Exec(self, []string{p.Service, strconv.Itoa(plan.Complain)}, initEnv())
+		}
+		complain(exitCannotExecute, "kabel: %s: %v", p.Service, err)
 	}
 	switch err := become(p.Argv, p.Env); {
 	case err == errNotFound:
