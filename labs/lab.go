@@ -1,0 +1,105 @@
+package labs
+
+import (
+	"fmt"
+	"slices"
+	"strings"
+
+	"kabel/sandbox/topo"
+)
+
+// Catalog holds the labs that were loaded together. It does not change.
+type Catalog struct{ labs []*Lab }
+
+// Labs lists them in teaching order: by track, then by number.
+func (c *Catalog) Labs() []*Lab { return slices.Clone(c.labs) }
+
+// Lab finds a lab by its id; nil if there is none.
+func (c *Catalog) Lab(id string) *Lab {
+	for _, l := range c.labs {
+		if l.ID == id {
+			return l
+		}
+	}
+	return nil
+}
+
+// Lab is one lesson.
+type Lab struct {
+	ID      string
+	Track   string
+	Order   int
+	Minutes int
+	// Variants are the ids of the sets of names and addresses other than the
+	// default one.
+	Variants []string
+
+	plans map[string]*Plan
+}
+
+// Plan is the lab with the names and addresses of a variant; "" is the default.
+// It is shared and must not be changed.
+func (l *Lab) Plan(variant string) (*Plan, error) {
+	p, ok := l.plans[variant]
+	if !ok {
+		return nil, fmt.Errorf("lab %s has no variant %q: there are %s", l.ID, variant, strings.Join(l.Variants, ", "))
+	}
+	return p, nil
+}
+
+// Plan is all that is needed to play a lab.
+type Plan struct {
+	LabID, Variant string
+	Machines       []topo.Machine
+	Wires          []topo.Wire
+	// Setup is what the machines are given before the first step.
+	Setup []topo.Placed
+	Steps []Step
+
+	texts map[string]Text // by language
+}
+
+// Step is one thing to do and to understand.
+type Step struct {
+	ID string
+	// Do are the commands that the step stands for, in order.
+	Do []Command
+	// Probes are sent after the commands, to show what came of them.
+	Probes []topo.Probe
+	// Check says whether the step is done, no matter how.
+	Check *Check
+	// Hints in order: the first whose When holds is the one to show.
+	Hints   []Hint
+	Predict *Predict
+	Wrong   []Wrong
+}
+
+// Command is a command as its author wrote it, and the op that it stands for.
+type Command struct {
+	// Node is the machine where it is typed; Op.Node may be a namespace of it.
+	Node topo.NodeID
+	Text string
+	Op   topo.Placed
+}
+
+// Hint is shown while When holds; a nil When always does.
+type Hint struct {
+	When *Check
+	ID   string
+}
+
+// Predict is a question that is asked before the step.
+type Predict struct {
+	Options []string
+	// Answer yields the id of the right option, judged when the step is done.
+	Answer *Expr
+}
+
+// Wrong is a plausible mistake: the step must not be done by it, and Hint is
+// the hint that it must get.
+type Wrong struct {
+	ID     string
+	Do     []Command
+	Probes []topo.Probe
+	Hint   string
+}

@@ -1,0 +1,269 @@
+package labs
+
+import (
+	"bytes"
+	"fmt"
+	"html"
+	"maps"
+	"regexp"
+	"slices"
+	"strings"
+
+	"github.com/microcosm-cc/bluemonday"
+	"github.com/yuin/goldmark"
+	"github.com/yuin/goldmark/extension"
+	"golang.org/x/text/language"
+)
+
+// Text is what a lab says in one language. A field that the language lacks is
+// in English. Fields are plain text unless they are said to be HTML, which is
+// sanitised.
+type Text struct {
+	// Language is the one that was served, as far as it has the words.
+	Language string
+	Title    string
+	Summary  string
+	Intro    string // HTML
+	// Variants has the titles of the variants by id.
+	Variants map[string]string
+	Steps    map[string]StepText
+}
+
+// StepText is what a step says.
+type StepText struct {
+	Title    string
+	Body     string            // HTML
+	Hints    map[string]string // by id
+	Question string            // HTML; empty where nothing is asked
+	Options  map[string]string // by id
+	After    string            // HTML; shown when the step is done
+}
+
+// languages in which labs are written, the first being the one that all have.
+var languages = []language.Tag{language.English, language.Indonesian, language.Vietnamese, language.Korean}
+
+// Languages lists the languages that labs may be written in; the first is what
+// everything falls back to.
+func Languages() []string {
+	var out []string
+	for _, l := range languages {
+		out = append(out, l.String())
+	}
+	return out
+}
+
+// Negotiate picks the best language for an Accept-Language header.
+func Negotiate(accept string) string {
+	wanted, _, err := language.ParseAcceptLanguage(accept)
+	if err != nil {
+		return languages[0].String()
+	}
+	_, i, _ := language.NewMatcher(languages).Match(wanted...)
+	return languages[i].String()
+}
+
+// Text is what the lab says in the language; where it has no words, English.
+func (p *Plan) Text(lang string) Text {
+	base, _, _ := strings.Cut(lang, "-")
+	for _, l := range []string{lang, base} {
+		if t, ok := p.texts[l]; ok {
+			return t
+		}
+	}
+	return p.texts[languages[0].String()]
+}
+
+// passages are the parts of a text file by their keys: "title", "summary",
+// "intro", "variant/korean", "step/cable", "step/cable/text",
+// "step/cable/hint/no-peer", "step/cable/predict", "step/cable/option/yes",
+// "step/cable/after".
+type passages map[string]passage
+
+type passage struct {
+	text string // Markdown
+	line int
+}
+
+var (
+	heading2 = regexp.MustCompile(`^## +(step|variant) +([a-z0-9-]+): *(.+)$`)
+	heading3 = regexp.MustCompile(`^### +(hint +[a-z0-9-]+|predict|after) *$`)
+	option   = regexp.MustCompile(`^- +([a-z0-9-]+): +(.+)$`)
+)
+
+// readPassages takes a text file apart. Its form: "# Title", a quote as the
+// summary, the introduction; "## variant ID: title"; "## step ID: title" and
+// the step's text, in it "### hint ID", "### predict" with a list "- ID: answer"
+// and "### after".
+func readPassages(file string, b []byte) (passages, []error) {
+	if len(b) > maxFile {
+		return nil, []error{&Problem{file, 1, 1, fmt.Sprintf("the file has %d bytes; %d are allowed", len(b), maxFile), ""}}
+	}
+	var (
+		out      = passages{}
+		problems []error
+		key      = "intro"
+		step     string
+		fenced   bool
+	)
+	fail := func(line int, format string, a ...any) {
+		problems = append(problems, &Problem{file, line, 1, fmt.Sprintf(format, a...), ""})
+	}
+	open := func(k string, line int, text string) {
+		if _, twice := out[k]; twice {
+			fail(line, "%s is given twice", k)
+		}
+		out[k] = passage{text, line}
+	}
+	add := func(text string) {
+		p := out[key]
+		p.text += text + "\n"
+		out[key] = p
+	}
+	for i, line := range strings.Split(string(b), "\n") {
+		line, n := strings.TrimRight(line, " \r"), i+1
+		if strings.HasPrefix(line, "```") {
+			fenced = !fenced
+		}
+		switch {
+		case fenced || !strings.HasPrefix(line, "#"):
+			m := option.FindStringSubmatch(line)
+			switch {
+			case m != nil && (strings.HasSuffix(key, "/predict") || strings.Contains(key, "/option/")):
+				key = step + "/option/" + m[1]
+				open(key, n, m[2]+"\n")
+			case key == "intro" && strings.HasPrefix(line, "> "):
+				s := out["summary"]
+				out["summary"] = passage{s.text + strings.TrimPrefix(line, "> ") + "\n", n}
+			case key == "" && line != "":
+				fail(n, "this stands behind a variant's title, where no text belongs")
+				key = "intro"
+			case key != "":
+				add(strings.TrimPrefix(line, "  "))
+			}
+		case strings.HasPrefix(line, "# "):
+			open("title", n, strings.TrimPrefix(line, "# "))
+		case strings.HasPrefix(line, "## "):
+			m := heading2.FindStringSubmatch(line)
+			if m == nil {
+				fail(n, `a heading of the second level is "## step ID: title" or "## variant ID: title"`)
+				continue
+			}
+			open(m[1]+"/"+m[2], n, m[3])
+			step, key = "", ""
+			if m[1] == "step" {
+				step = "step/" + m[2]
+				key = step + "/text"
+				open(key, n, "")
+			}
+		default:
+			m := heading3.FindStringSubmatch(line)
+			if m == nil || step == "" {
+				fail(n, `below a step stand "### hint ID", "### predict" and "### after"`)
+				continue
+			}
+			key = step + "/" + strings.Join(strings.Fields(m[1]), "/")
+			open(key, n, "")
+		}
+	}
+	return out, problems
+}
+
+// wanted lists the keys that a lab needs.
+func wanted(lab *labFile) []string {
+	keys := []string{"title", "summary", "intro"}
+	for _, v := range lab.Variants {
+		keys = append(keys, "variant/"+v.ID)
+	}
+	for _, s := range lab.Steps {
+		step := "step/" + s.ID.Text
+		keys = append(keys, step, step+"/text", step+"/after")
+		for _, h := range s.Hints {
+			keys = append(keys, step+"/hint/"+h.ID.Text)
+		}
+		if s.Predict != nil {
+			keys = append(keys, step+"/predict")
+			for _, o := range s.Predict.Options {
+				keys = append(keys, step+"/option/"+o)
+			}
+		}
+	}
+	return keys
+}
+
+// judgeTexts compares a text file with its lab: nothing in it may be unknown,
+// and the first language must be complete.
+func judgeTexts(file string, p passages, keys []string, complete bool) []error {
+	var problems []error
+	for _, k := range slices.Sorted(maps.Keys(p)) {
+		if !slices.Contains(keys, k) {
+			problems = append(problems, &Problem{file, p[k].line, 1, fmt.Sprintf("the lab has no %s", strings.ReplaceAll(k, "/", " ")), nearest(k, keys)})
+		}
+	}
+	for _, k := range keys {
+		if complete && strings.TrimSpace(p[k].text) == "" {
+			problems = append(problems, &Problem{file, max(p[k].line, 1), 1, fmt.Sprintf("the text of %s is missing", strings.ReplaceAll(k, "/", " ")), ""})
+		}
+	}
+	return problems
+}
+
+// writer turns Markdown into what a browser may show.
+type writer struct {
+	markdown goldmark.Markdown
+	safe     *bluemonday.Policy
+	bare     *bluemonday.Policy
+}
+
+func newWriter() *writer {
+	safe := bluemonday.NewPolicy()
+	safe.AllowElements("p", "br", "em", "strong", "code", "pre", "ul", "ol", "li", "blockquote", "h4", "h5", "table", "thead", "tbody", "tr", "th", "td")
+	safe.AllowAttrs("href").OnElements("a")
+	safe.AllowURLSchemes("https")
+	safe.RequireNoFollowOnLinks(true)
+	safe.AddTargetBlankToFullyQualifiedLinks(true)
+	return &writer{goldmark.New(goldmark.WithExtensions(extension.Table)), safe, bluemonday.StrictPolicy()}
+}
+
+func (w *writer) html(markdown string) string {
+	var b bytes.Buffer
+	// A bytes.Buffer never fails, and Markdown has no syntax errors.
+	_ = w.markdown.Convert([]byte(markdown), &b)
+	return strings.TrimSpace(w.safe.Sanitize(b.String()))
+}
+
+func (w *writer) plain(markdown string) string {
+	return strings.Join(strings.Fields(html.UnescapeString(w.bare.Sanitize(w.html(markdown)))), " ")
+}
+
+// text composes what a lab says from its own passages and, where they have
+// nothing, those that it falls back to.
+func (w *writer) text(lang string, lab *labFile, own, fallback passages, sub substitution) Text {
+	get := func(key string) string {
+		p := own[key]
+		if strings.TrimSpace(p.text) == "" {
+			p = fallback[key]
+		}
+		return sub.apply(p.text)
+	}
+	t := Text{Language: lang, Title: w.plain(get("title")), Summary: w.plain(get("summary")), Intro: w.html(get("intro")),
+		Variants: map[string]string{}, Steps: map[string]StepText{}}
+	for _, v := range lab.Variants {
+		t.Variants[v.ID] = w.plain(get("variant/" + v.ID))
+	}
+	for _, s := range lab.Steps {
+		step := "step/" + s.ID.Text
+		st := StepText{Title: w.plain(get(step)), Body: w.html(get(step + "/text")), After: w.html(get(step + "/after")),
+			Hints: map[string]string{}, Options: map[string]string{}}
+		for _, h := range s.Hints {
+			st.Hints[h.ID.Text] = w.plain(get(step + "/hint/" + h.ID.Text))
+		}
+		if s.Predict != nil {
+			st.Question = w.html(get(step + "/predict"))
+			for _, o := range s.Predict.Options {
+				st.Options[o] = w.plain(get(step + "/option/" + o))
+			}
+		}
+		t.Steps[s.ID.Text] = st
+	}
+	return t
+}
