@@ -1,0 +1,321 @@
+package kernel
+
+import (
+	"bytes"
+	"cmp"
+	"context"
+	"encoding/binary"
+	"fmt"
+	"os"
+	"os/exec"
+	"regexp"
+	"slices"
+	"strconv"
+	"strings"
+	"time"
+
+	"golang.org/x/sys/unix"
+
+	"kabel/sandbox/topo"
+)
+
+// firewall is what was read of one namespace's rules.
+type firewall struct {
+	generation uint32 // of nf_tables; changes with every change of its rules
+	legacy     string // names of the legacy tables
+	chains     []topo.Chain
+}
+
+// tools are the programs that spell rules in words, by name; a missing one is empty.
+type tools map[string]string
+
+const (
+	nftSave     = "iptables-nft-save"
+	nftSave6    = "ip6tables-nft-save"
+	legacySave  = "iptables-legacy-save"
+	legacySave6 = "ip6tables-legacy-save"
+	nftList     = "nft"
+)
+
+func findTools(look func(string) (string, error)) tools {
+	t := tools{}
+	for _, name := range []string{nftSave, nftSave6, legacySave, legacySave6, nftList} {
+		if path, err := look(name); err == nil {
+			t[name] = path
+		} else if path, err := look("/usr/sbin/" + name); err == nil {
+			t[name] = path // not on an ordinary user's PATH
+		}
+	}
+	return t
+}
+
+func (t tools) missing() []string {
+	var out []string
+	for _, name := range []string{nftSave, nftSave6, legacySave, legacySave6, nftList} {
+		if t[name] == "" {
+			out = append(out, name+": rules that are kept there are not shown")
+		}
+	}
+	return out
+}
+
+const (
+	toolTimeout = 2 * time.Second
+	toolOutput  = 1 << 20
+)
+
+// run runs a tool in the calling thread's namespace: a child is born in the
+// namespace of the thread that forks it.
+func (t tools) run(name string, args ...string) (string, error) {
+	if t[name] == "" {
+		return "", nil
+	}
+	ctx, cancel := context.WithTimeout(context.Background(), toolTimeout)
+	defer cancel()
+	cmd := exec.CommandContext(ctx, t[name], args...)
+	cmd.Env = []string{"PATH=/usr/sbin:/usr/bin:/sbin:/bin", "LC_ALL=C"}
+	cmd.WaitDelay = toolTimeout
+	out := &limited{left: toolOutput}
+	cmd.Stdout = out
+	if err := cmd.Run(); err != nil {
+		return "", fmt.Errorf("run %s: %w", name, err)
+	}
+	return out.String(), nil
+}
+
+// limited keeps the first bytes of what is written.
+type limited struct {
+	bytes.Buffer
+	left int
+}
+
+func (l *limited) Write(p []byte) (int, error) {
+	kept := p[:min(len(p), l.left)]
+	l.left -= len(kept)
+	l.Buffer.Write(kept)
+	return len(p), nil
+}
+
+// readFirewall reads the rules of the calling thread's namespace. A namespace
+// without tables costs a few netlink messages; the programs run only where
+// rules changed since old, or where again asks for new counters.
+func readFirewall(t tools, buf []byte, old firewall, again bool) (firewall, error) {
+	c, err := socket(unix.NETLINK_NETFILTER, buf)
+	if err != nil {
+		return old, err
+	}
+	defer c.close()
+	now := firewall{chains: []topo.Chain{}}
+	if now.generation, err = nftGeneration(c); err != nil {
+		return old, err
+	}
+	v4, v6 := legacyTables("ip_tables_names"), legacyTables("ip6_tables_names")
+	now.legacy = v4 + v6
+	if old.chains != nil && !again && now.generation == old.generation && now.legacy == old.legacy {
+		return old, nil
+	}
+	tables, err := nftTables(c)
+	if err != nil {
+		return old, err
+	}
+	add := func(tool, family, program string) error {
+		text, err := t.run(program, "-c")
+		now.chains = append(now.chains, parseSave(text, tool, family)...)
+		return err
+	}
+	var errs [4]error
+	if slices.ContainsFunc(tables, func(n nftTable) bool { return n.iptables() && n.family == "ip" }) {
+		errs[0] = add("iptables", "ip", nftSave)
+	}
+	if slices.ContainsFunc(tables, func(n nftTable) bool { return n.iptables() && n.family == "ip6" }) {
+		errs[1] = add("iptables", "ip6", nftSave6)
+	}
+	if v4 != "" {
+		errs[2] = add("iptables-legacy", "ip", legacySave)
+	}
+	if v6 != "" {
+		errs[3] = add("iptables-legacy", "ip6", legacySave6)
+	}
+	if err := cmp.Or(errs[0], errs[1], errs[2], errs[3]); err != nil {
+		return old, err
+	}
+	spoken := map[nftTable]bool{} // by iptables; the other tables are nft's
+	for _, chain := range now.chains {
+		if chain.Tool == "iptables" {
+			spoken[nftTable{chain.Family, chain.Table}] = true
+		}
+	}
+	if slices.ContainsFunc(tables, func(n nftTable) bool { return !spoken[n] }) {
+		text, err := t.run(nftList, "list", "ruleset")
+		if err != nil {
+			return old, err
+		}
+		for _, chain := range parseNft(text) {
+			if !spoken[nftTable{chain.Family, chain.Table}] {
+				now.chains = append(now.chains, chain)
+			}
+		}
+	}
+	return now, nil
+}
+
+// legacyTables are the tables of the old iptables that the namespace has.
+func legacyTables(file string) string {
+	b, err := os.ReadFile("/proc/thread-self/net/" + file)
+	if err != nil {
+		return "" // a kernel without it
+	}
+	return string(b)
+}
+
+type nftTable struct{ family, name string }
+
+// iptables says whether the table can be one that iptables-nft keeps.
+func (t nftTable) iptables() bool {
+	return (t.family == "ip" || t.family == "ip6") && slices.Contains([]string{"filter", "nat", "mangle", "raw", "security"}, t.name)
+}
+
+var nftFamilies = map[uint8]string{unix.NFPROTO_INET: "inet", unix.NFPROTO_IPV4: "ip", unix.NFPROTO_IPV6: "ip6",
+	unix.NFPROTO_ARP: "arp", unix.NFPROTO_BRIDGE: "bridge", unix.NFPROTO_NETDEV: "netdev"}
+
+func nftGeneration(c *conn) (uint32, error) {
+	var gen uint32
+	_, err := c.exchange(request(unix.NFNL_SUBSYS_NFTABLES<<8|unix.NFT_MSG_GETGEN, 0, raw{0, 0, 0, 0}), func(_ uint16, b []byte) {
+		attributes(b[min(len(b), 4):], func(t uint16, v []byte) {
+			if t == unix.NFTA_GEN_ID {
+				gen = binary.BigEndian.Uint32(v)
+			}
+		})
+	})
+	if err != nil {
+		return 0, fmt.Errorf("read the generation of nf_tables: %w", err)
+	}
+	return gen, nil
+}
+
+func nftTables(c *conn) ([]nftTable, error) {
+	var tables []nftTable
+	req := request(unix.NFNL_SUBSYS_NFTABLES<<8|unix.NFT_MSG_GETTABLE, 0, raw{0, 0, 0, 0})
+	err := c.dump(req, func() { tables = nil }, func(b []byte) {
+		if len(b) < 4 {
+			return
+		}
+		attributes(b[4:], func(t uint16, v []byte) {
+			if t == unix.NFTA_TABLE_NAME {
+				tables = append(tables, nftTable{nftFamilies[b[0]], unix.ByteSliceToString(v)})
+			}
+		})
+	})
+	if err != nil {
+		return nil, fmt.Errorf("read the tables of nf_tables: %w", err)
+	}
+	return tables, nil
+}
+
+// parseSave reads what iptables-save -c writes.
+func parseSave(text, tool, family string) []topo.Chain {
+	var chains []topo.Chain
+	first := 0 // chain of the current table
+	table := ""
+	for line := range strings.Lines(text) {
+		line = strings.TrimSuffix(line, "\n")
+		switch {
+		case strings.HasPrefix(line, "*"):
+			table, first = line[1:], len(chains)
+		case strings.HasPrefix(line, ":"):
+			w := strings.Fields(line[1:])
+			if len(w) < 3 {
+				continue
+			}
+			c := topo.Chain{Tool: tool, Family: family, Table: table, Name: w[0], Rules: []topo.FirewallRule{}}
+			if w[1] != "-" {
+				c.Policy = w[1]
+			}
+			c.Packets, c.Bytes = bracketed(w[2])
+			chains = append(chains, c)
+		case strings.HasPrefix(line, "["):
+			counts, rule, _ := strings.Cut(line, " ")
+			w := strings.Fields(rule)
+			if len(w) < 2 {
+				continue
+			}
+			if i := slices.IndexFunc(chains[first:], func(c topo.Chain) bool { return c.Name == w[1] }); i >= 0 {
+				r := topo.FirewallRule{Text: rule}
+				r.Packets, r.Bytes = bracketed(counts)
+				chains[first+i].Rules = append(chains[first+i].Rules, r)
+			}
+		}
+	}
+	return chains
+}
+
+// bracketed reads "[packets:bytes]".
+func bracketed(s string) (packets, bytes uint64) {
+	p, b, _ := strings.Cut(strings.Trim(s, "[]"), ":")
+	packets, _ = strconv.ParseUint(p, 10, 64)
+	bytes, _ = strconv.ParseUint(b, 10, 64)
+	return packets, bytes
+}
+
+var (
+	nftCounter = regexp.MustCompile(`\bcounter packets (\d+) bytes (\d+)`)
+	nftPolicy  = regexp.MustCompile(`\bpolicy (\w+);`)
+)
+
+// parseNft reads what `nft list ruleset` writes: tables, in them chains, in them
+// rules; a rule whose braces are open goes on in the next line. Sets, maps and
+// other objects are passed over.
+func parseNft(text string) []topo.Chain {
+	chains := []topo.Chain{}
+	var family, table, rule string
+	inChain, other := false, 0
+	for line := range strings.Lines(text) {
+		line = strings.TrimSpace(line)
+		w := strings.Fields(line)
+		opens := strings.Count(line, "{") - strings.Count(line, "}")
+		switch {
+		case line == "":
+		case other > 0:
+			other += opens
+		case table == "":
+			if len(w) >= 4 && w[0] == "table" {
+				family, table = w[1], w[2]
+			}
+		case inChain && rule != "":
+			rule += " " + line
+		case inChain && line == "}":
+			inChain = false
+		case inChain:
+			rule = line
+		case w[0] == "chain" && len(w) >= 3:
+			chains = append(chains, topo.Chain{Tool: "nft", Family: family, Table: table, Name: w[1], Rules: []topo.FirewallRule{}})
+			inChain = true
+		case line == "}":
+			table = ""
+		default:
+			other = opens
+		}
+		if rule == "" || strings.Count(rule, "{") != strings.Count(rule, "}") {
+			continue
+		}
+		addNftRule(&chains[len(chains)-1], rule)
+		rule = ""
+	}
+	return chains
+}
+
+// addNftRule adds one line of a chain: its type and policy, or a rule.
+func addNftRule(c *topo.Chain, line string) {
+	if strings.HasPrefix(line, "type ") && strings.Contains(line, " hook ") {
+		if m := nftPolicy.FindStringSubmatch(line); m != nil {
+			c.Policy = m[1]
+		}
+		return
+	}
+	r := topo.FirewallRule{Text: nftCounter.ReplaceAllString(line, "counter")}
+	if m := nftCounter.FindStringSubmatch(line); m != nil {
+		r.Packets, _ = strconv.ParseUint(m[1], 10, 64)
+		r.Bytes, _ = strconv.ParseUint(m[2], 10, 64)
+	}
+	c.Rules = append(c.Rules, r)
+}

@@ -1,0 +1,245 @@
+package kernel
+
+import (
+	"fmt"
+	"maps"
+	"slices"
+	"strings"
+
+	"golang.org/x/sys/unix"
+
+	"kabel/sandbox/topo"
+)
+
+// picture is what was read last, and what may be kept for the next reading. The
+// caches are keyed by the namespaces' cookies, which are never used again.
+type picture struct {
+	quiet    map[uint64]quiet
+	firewall map[uint64]firewall
+	numbered map[uint64]bool // known to the observer by a number
+	numbers  *conn           // the observer's, to give numbers; nil while nobody watches
+	unnamed  []unnamedNetns
+	buf      []byte
+}
+
+func newPicture() picture {
+	return picture{quiet: map[uint64]quiet{}, firewall: map[uint64]firewall{}, numbered: map[uint64]bool{},
+		buf: make([]byte, receiveSize)}
+}
+
+// depth says how much is read again.
+type depth int
+
+const (
+	readEvents depth = iota // what has events
+	readNow                 // and what has none
+	readAll                 // and the firewall's counters
+)
+
+// refresh reads the world and returns the revision that shows it.
+func (w *World) refresh(d depth) (topo.Rev, error) {
+	w.reading.Lock()
+	defer w.reading.Unlock()
+	nodes, err := w.read(d)
+	if err != nil {
+		return w.feed.Now().Revision, fmt.Errorf("read world %s: %w", w.id, err)
+	}
+	return w.feed.Publish(nodes), nil
+}
+
+// read reads all namespaces of the world as they are now.
+func (w *World) read(d depth) ([]topo.Node, error) {
+	open, err := w.namespaces(d)
+	defer func() {
+		for _, ns := range open {
+			ns.close()
+		}
+	}()
+	if err != nil {
+		return nil, err
+	}
+	var all []*reading
+	defer func() {
+		for _, r := range all {
+			r.conn.close()
+		}
+	}()
+	alive := map[uint64]bool{}
+	for _, ns := range open {
+		r := &reading{netns: ns, node: topo.Node{ID: ns.id, Kind: ns.kind}}
+		var cookie uint64
+		err := w.host.home.inside(ns.fd, func() (err error) {
+			if r.conn, err = socket(unix.NETLINK_ROUTE, w.picture.buf); err != nil {
+				return err
+			}
+			all = append(all, r)
+			if cookie, err = unix.GetsockoptUint64(r.conn.fd, unix.SOL_SOCKET, unix.SO_NETNS_COOKIE); err != nil {
+				return fmt.Errorf("read the cookie: %w", err)
+			}
+			if err := w.number(cookie, ns.fd); err != nil {
+				return err
+			}
+			if err := r.tables(); err != nil {
+				return err
+			}
+			return w.readSlow(r, cookie, d)
+		})
+		if err != nil {
+			return nil, fmt.Errorf("%s: %w", ns.id, err)
+		}
+		alive[cookie] = true
+	}
+	resolvePeers(all)
+	gone := func(cookie uint64) bool { return !alive[cookie] }
+	maps.DeleteFunc(w.picture.quiet, func(c uint64, _ quiet) bool { return gone(c) })
+	maps.DeleteFunc(w.picture.firewall, func(c uint64, _ firewall) bool { return gone(c) })
+	maps.DeleteFunc(w.picture.numbered, func(c uint64, _ bool) bool { return gone(c) })
+	nodes := make([]topo.Node, len(all))
+	for i, r := range all {
+		nodes[i] = r.node
+	}
+	return nodes, nil
+}
+
+// readSlow adds to r what has no events or costs a program to read, from the
+// last reading where that will do. The calling thread is in the namespace.
+func (w *World) readSlow(r *reading, cookie uint64, d depth) error {
+	q, known := w.picture.quiet[cookie]
+	if !known || d >= readNow {
+		var err error
+		if q, err = readQuiet(w.picture.buf); err != nil {
+			return err
+		}
+		w.picture.quiet[cookie] = q
+	}
+	maps.Copy(r.node.Sysctls, q.sysctls)
+	r.node.Sockets, r.node.Counters = q.sockets, q.counters
+	f, err := readFirewall(w.host.tools, w.picture.buf, w.picture.firewall[cookie], d >= readAll)
+	if err != nil {
+		return err
+	}
+	w.picture.firewall[cookie] = f
+	r.node.Firewall = f.chains
+	return nil
+}
+
+// namespaces opens all namespaces of the world in the snapshot's order. A
+// namespace with two names stands under the first.
+func (w *World) namespaces(d depth) (open []*netns, err error) {
+	seen := map[uint64]bool{}
+	add := func(ns *netns) error {
+		var st unix.Stat_t
+		if err := unix.Fstat(ns.fd, &st); err != nil {
+			ns.close()
+			return fmt.Errorf("stat namespace of %s: %w", ns.id, err)
+		}
+		ns.inode = st.Ino
+		if seen[ns.inode] {
+			ns.close()
+			return nil
+		}
+		seen[ns.inode] = true
+		open = append(open, ns)
+		return nil
+	}
+	for _, m := range w.machines {
+		if err := add(&netns{id: m.node(), kind: m.kind, fd: m.NetNS(), borrowed: true}); err != nil {
+			return open, err
+		}
+		names, err := m.Netns()
+		if err != nil {
+			return open, fmt.Errorf("list namespaces of %s: %w", m.node(), err)
+		}
+		for _, name := range names {
+			id := m.node().In(name)
+			fd, err := m.OpenNetns(name)
+			if err != nil || !id.Valid() {
+				continue // it went meanwhile, or no command could name it
+			}
+			if err := add(&netns{id: id, kind: topo.KindNetns, fd: fd}); err != nil {
+				return open, err
+			}
+		}
+	}
+	if d >= readNow {
+		if w.picture.unnamed, err = w.unnamedOf(); err != nil {
+			return open, err
+		}
+	}
+	for _, u := range w.picture.unnamed {
+		if ns, err := u.open(); err == nil {
+			if err := add(ns); err != nil {
+				return open, err
+			}
+		}
+	}
+	return w.inOrder(open), nil
+}
+
+// inOrder puts every namespace behind its machine.
+func (w *World) inOrder(open []*netns) []*netns {
+	place := map[string]int{}
+	for i, m := range w.machines {
+		place[m.Name()] = i
+	}
+	slices.SortStableFunc(open, func(a, b *netns) int { return place[a.id.Machine()] - place[b.id.Machine()] })
+	return open
+}
+
+// unnamedNetns is a namespace that lives by a process only.
+type unnamedNetns struct {
+	id    topo.NodeID
+	pid   int
+	inode uint64
+}
+
+// open opens it by its process, if that is still there.
+func (u unnamedNetns) open() (*netns, error) {
+	fd, err := unix.Open(fmt.Sprintf("/proc/%d/ns/net", u.pid), unix.O_RDONLY|unix.O_CLOEXEC, 0)
+	if err != nil {
+		return nil, err
+	}
+	var st unix.Stat_t
+	if err := unix.Fstat(fd, &st); err != nil || st.Ino != u.inode {
+		unix.Close(fd)
+		return nil, unix.ENOENT // the number of the process is another's by now
+	}
+	return &netns{id: u.id, kind: topo.KindNetns, fd: fd}, nil
+}
+
+// unnamedOf finds the namespaces of the world's processes, named ones included.
+// The user namespace tells which machine a process belongs to.
+func (w *World) unnamedOf() ([]unnamedNetns, error) {
+	pids, err := w.box.Pids()
+	if err != nil {
+		return nil, fmt.Errorf("list the world's processes: %w", err)
+	}
+	seen := map[uint64]bool{}
+	var found []unnamedNetns
+	for _, pid := range pids {
+		net, err := inode(fmt.Sprintf("/proc/%d/ns/net", pid))
+		if err != nil || seen[net] {
+			continue // it ended meanwhile
+		}
+		user, err := inode(fmt.Sprintf("/proc/%d/ns/user", pid))
+		if err != nil {
+			continue
+		}
+		for _, m := range w.machines {
+			if m.userNS == user {
+				seen[net] = true
+				found = append(found, unnamedNetns{m.node().In(fmt.Sprint(unnamed, net)), pid, net})
+			}
+		}
+	}
+	slices.SortFunc(found, func(a, b unnamedNetns) int { return strings.Compare(string(a.id), string(b.id)) })
+	return found, nil
+}
+
+func inode(path string) (uint64, error) {
+	var st unix.Stat_t
+	if err := unix.Stat(path, &st); err != nil {
+		return 0, fmt.Errorf("stat %s: %w", path, err)
+	}
+	return st.Ino, nil
+}
