@@ -34,10 +34,16 @@ type State struct {
 }
 
 // Check is a condition over a State, compiled from CEL.
-type Check struct{ program cel.Program }
+type Check struct{ program compiled }
 
 // Expr is an expression over a State that yields a string.
-type Expr struct{ program cel.Program }
+type Expr struct{ program compiled }
+
+// compiled is a program and the adapter that knows the views its functions return.
+type compiled struct {
+	cel.Program
+	adapter types.Adapter
+}
 
 // Eval decides the condition. It is safe for concurrent use.
 func (c *Check) Eval(ctx context.Context, s State) (bool, error) {
@@ -65,7 +71,7 @@ func (e *Expr) Eval(ctx context.Context, s State) (string, error) {
 	return string(text), nil
 }
 
-func evaluate(ctx context.Context, p cel.Program, s State) (ref.Val, error) {
+func evaluate(ctx context.Context, p compiled, s State) (ref.Val, error) {
 	bound := make(map[string]cel.LateBoundFunction, len(functions))
 	for _, f := range functions {
 		bound[f.name] = func(_ string, args ...ref.Val) ref.Val {
@@ -79,7 +85,7 @@ func evaluate(ctx context.Context, p cel.Program, s State) (ref.Val, error) {
 					number = int(a)
 				}
 			}
-			return types.DefaultTypeAdapter.NativeToValue(f.call(&s, words, number))
+			return p.adapter.NativeToValue(f.call(&s, words, number))
 		}
 	}
 	vars, err := cel.FunctionVars(cel.NoVars(), bound)

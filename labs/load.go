@@ -358,7 +358,7 @@ func (b *builder) judgements(step *Step, s stepFile) {
 		step.Predict = &Predict{Options: s.Predict.Options}
 		program, tree := b.compile(s.Predict.Answer, cel.StringType)
 		if program != nil {
-			step.Predict.Answer = &Expr{program}
+			step.Predict.Answer = &Expr{compiled{program, b.env.CELTypeAdapter()}}
 			for _, o := range outcomes(tree.Expr()) {
 				if !slices.Contains(s.Predict.Options, o) {
 					b.fail(s.Predict.Answer, nearest(o, s.Predict.Options), "the answer %q is not one of the options", o)
@@ -599,7 +599,7 @@ func (b *builder) check(source spot) *Check {
 	if program == nil {
 		return nil
 	}
-	return &Check{program}
+	return &Check{compiled{program, b.env.CELTypeAdapter()}}
 }
 
 func (b *builder) compile(source spot, want *cel.Type) (cel.Program, *ast.AST) {
