@@ -1,0 +1,371 @@
+package httpapi
+
+import (
+	"context"
+	"net/http"
+	"strings"
+	"time"
+
+	"github.com/danielgtaylor/huma/v2"
+	"github.com/danielgtaylor/huma/v2/adapters/humachi"
+
+	"kabel/labs"
+	"kabel/sandbox/host"
+	"kabel/sandbox/topo"
+	"kabel/server/session"
+)
+
+const apiDescription = `A playground for container networking: each session is a small world of machines in a real Linux kernel.
+
+Start a session with POST /api/v1/sessions; send its token as "Authorization: Bearer …" (browsers have it as a cookie).
+A node is named host1 (a machine) or host1/kon (a namespace on it).
+
+**Stream.** GET /api/v1/sessions/{id}/stream is a websocket of JSON text messages, one object each, with a "type":
+"session" {session}, "snapshot" {snapshot}, "diff" {diff}, "probe" {result}, "ended" {reason}.
+A session and a snapshot come first. A diff fits the snapshot of its revision "from" and leads to "to": each entry of "changed" replaces
+the sections that it has in the node of that id (a new node has all of them), and "order", when present, lists the nodes that there are.
+A reader that is too slow gets a session and a snapshot again in place of what it missed.
+Errors are application/problem+json (RFC 9457) with a stable "code".`
+
+// Lab is a lab as the API shows it.
+type Lab struct {
+	ID       string       `json:"id"`
+	Title    string       `json:"title"`
+	Summary  string       `json:"summary"`
+	Track    string       `json:"track"`
+	Minutes  int          `json:"minutes" doc:"about how long it takes"`
+	Language string       `json:"language" doc:"of the texts, as served"`
+	Intro    string       `json:"intro,omitempty" doc:"HTML, sanitised"`
+	Variants []LabVariant `json:"variants"`
+	Steps    []LabStep    `json:"steps"`
+}
+
+// LabVariant is one set of names and addresses of a lab.
+type LabVariant struct {
+	ID    string `json:"id"`
+	Title string `json:"title"`
+}
+
+// LabStep is one step; Text, Probes and Predict come with a single lab only.
+type LabStep struct {
+	ID       string        `json:"id"`
+	Title    string        `json:"title"`
+	Commands []LabCommand  `json:"commands"`
+	Text     string        `json:"text,omitempty" doc:"HTML, sanitised"`
+	After    string        `json:"after,omitempty" doc:"HTML, sanitised; what the step has shown"`
+	Probes   []topo.Probe  `json:"probes,omitempty"`
+	Predict  *PredictShown `json:"predict,omitempty"`
+}
+
+// LabCommand is a command as a learner would type it, and where.
+type LabCommand struct {
+	Node    topo.NodeID `json:"node"`
+	Command string      `json:"command"`
+}
+
+// PredictShown is a question that is asked before the step is done.
+type PredictShown struct {
+	Question string          `json:"question" doc:"HTML, sanitised"`
+	Options  []PredictOption `json:"options"`
+}
+
+// PredictOption is one answer to choose.
+type PredictOption struct {
+	ID   string `json:"id"`
+	Text string `json:"text"`
+}
+
+// Created is a new session with its key, which is told only here.
+type Created struct {
+	session.View
+	Token string `json:"token"`
+}
+
+// Acted is a session after an action.
+type Acted struct {
+	session.View
+	Revision topo.Rev           `json:"revision" doc:"the first topology revision that shows the result"`
+	Probes   []topo.ProbeResult `json:"probes"`
+	Command  string             `json:"command,omitempty" doc:"of a single op: the command as Kabel understood it"`
+}
+
+// Executed is what a program left.
+type Executed struct {
+	ExitCode  int    `json:"exit_code"`
+	Stdout    string `json:"stdout"`
+	Stderr    string `json:"stderr"`
+	Truncated bool   `json:"truncated,omitempty" doc:"output beyond 256 KiB was dropped"`
+	TimedOut  bool   `json:"timed_out,omitempty"`
+}
+
+// body wraps what huma writes as the answer's body.
+type body[T any] struct{ Body T }
+
+// mine is the input of every route below one session.
+type mine struct {
+	ID string `path:"id" maxLength:"64"`
+}
+
+func (s *Server) routes() {
+	huma.Register(s.api, huma.Operation{OperationID: "list-labs", Method: http.MethodGet, Path: "/api/v1/labs", Summary: "All labs, in teaching order"}, s.listLabs)
+	huma.Register(s.api, huma.Operation{OperationID: "get-lab", Method: http.MethodGet, Path: "/api/v1/labs/{lab}", Summary: "One lab with its texts", Errors: []int{404}}, s.getLab)
+	huma.Register(s.api, huma.Operation{OperationID: "create-session", Method: http.MethodPost, Path: "/api/v1/sessions", Summary: "Start a lab; answers when the world stands",
+		DefaultStatus: http.StatusCreated, Errors: []int{404, 503}}, s.createSession)
+
+	own := func(id, method, path, summary string, errs ...int) huma.Operation {
+		return huma.Operation{OperationID: id, Method: method, Path: "/api/v1/sessions/{id}" + path, Summary: summary,
+			Security: []map[string][]string{{"token": {}}}, Middlewares: huma.Middlewares{s.authorise}, Errors: append([]int{401, 404, 503}, errs...)}
+	}
+	huma.Register(s.api, own("get-session", http.MethodGet, "", "The session as it is now"), s.getSession)
+	del := own("delete-session", http.MethodDelete, "", "End the session and its world")
+	del.DefaultStatus = http.StatusNoContent
+	huma.Register(s.api, del, s.deleteSession)
+	huma.Register(s.api, own("reset-session", http.MethodPost, "/reset", "A new world, as it is at the start of a step (the first, unless one is named)"), s.reset)
+	huma.Register(s.api, own("apply-step", http.MethodPost, "/steps/{step}/apply", "Do the current step's commands and probes", 409), s.applyStep)
+	huma.Register(s.api, own("predict-step", http.MethodPost, "/steps/{step}/predict", "Answer a step's question before it is done", 409), s.predict)
+	huma.Register(s.api, own("apply-op", http.MethodPost, "/ops", "Do one command", 409), s.op)
+	huma.Register(s.api, own("exec", http.MethodPost, "/exec", "Run a program with the learner's rights", 409), s.exec)
+	huma.Register(s.api, own("probe", http.MethodPost, "/probes", "Send packets from a node and see whether they are answered", 409), s.probe)
+	huma.Register(s.api, own("get-topology", http.MethodGet, "/topology", "The state of every namespace, read from the kernel now"), s.topology)
+}
+
+type sessionKey struct{}
+
+// authorise finds the session that the path names, if the request has its key.
+func (s *Server) authorise(ctx huma.Context, next func(huma.Context)) {
+	r, w := humachi.Unwrap(ctx)
+	found, p := s.find(r, ctx.Param("id"))
+	if p != nil {
+		writeProblem(w, p)
+		return
+	}
+	next(huma.WithValue(ctx, sessionKey{}, found))
+}
+
+func (s *Server) find(r *http.Request, id string) (*session.Session, *Problem) {
+	key := token(r, id)
+	if key == "" {
+		return nil, problem(codeUnauthorised, "")
+	}
+	found, err := s.sessions.Find(id, key)
+	if err != nil {
+		return nil, s.problemOf(r.Context(), err)
+	}
+	return found, nil
+}
+
+func current(ctx context.Context) *session.Session {
+	return ctx.Value(sessionKey{}).(*session.Session)
+}
+
+// answer wraps a handler's result, and its error as a problem.
+func answer[T any](s *Server, ctx context.Context, v T, err error) (*body[T], error) {
+	if err != nil {
+		return nil, s.problemOf(ctx, err)
+	}
+	return &body[T]{v}, nil
+}
+
+type labsInput struct {
+	Language string `header:"Accept-Language" maxLength:"200"`
+}
+
+func (s *Server) listLabs(_ context.Context, in *labsInput) (*body[[]Lab], error) {
+	out := []Lab{}
+	for _, l := range s.sessions.Labs().Labs() {
+		plan, err := l.Plan("")
+		if err != nil {
+			return nil, err // BuiltIn has checked every variant
+		}
+		shown := showLab(l, plan, labs.Negotiate(in.Language))
+		for i := range shown.Steps {
+			st := &shown.Steps[i]
+			*st = LabStep{ID: st.ID, Title: st.Title, Commands: st.Commands}
+		}
+		out = append(out, shown)
+	}
+	return &body[[]Lab]{out}, nil
+}
+
+type labInput struct {
+	labsInput
+	Lab     string `path:"lab" maxLength:"64"`
+	Variant string `query:"variant" maxLength:"64"`
+}
+
+func (s *Server) getLab(ctx context.Context, in *labInput) (*body[Lab], error) {
+	l := s.sessions.Labs().Lab(in.Lab)
+	if l == nil {
+		return nil, problem(string(session.CodeNoLab), in.Lab)
+	}
+	plan, err := l.Plan(in.Variant)
+	if err != nil {
+		return nil, problem(string(session.CodeNoVariant), in.Variant)
+	}
+	return answer(s, ctx, showLab(l, plan, labs.Negotiate(in.Language)), nil)
+}
+
+type createInput struct {
+	labsInput
+	Body struct {
+		Lab      string `json:"lab" minLength:"1" maxLength:"64" example:"one-namespace"`
+		Language string `json:"language,omitempty" maxLength:"35" doc:"otherwise Accept-Language decides"`
+		Variant  string `json:"variant,omitempty" maxLength:"64"`
+	}
+}
+
+type createOutput struct {
+	SetCookie http.Cookie `header:"Set-Cookie"`
+	Location  string      `header:"Location"`
+	Body      Created
+}
+
+func (s *Server) createSession(ctx context.Context, in *createInput) (*createOutput, error) {
+	language := in.Body.Language
+	if language == "" {
+		language = in.Language
+	}
+	found, key, err := s.sessions.Create(ctx, in.Body.Lab, in.Body.Variant, labs.Negotiate(language))
+	if err != nil {
+		return nil, s.problemOf(ctx, err)
+	}
+	path := "/api/v1/sessions/" + found.ID()
+	return &createOutput{
+		// Not Secure: a classroom server speaks plain HTTP on its own network.
+		SetCookie: http.Cookie{Name: cookieName(found.ID()), Value: key, Path: path, HttpOnly: true, SameSite: http.SameSiteStrictMode, MaxAge: int((7 * 24 * time.Hour).Seconds())},
+		Location:  path,
+		Body:      Created{View: found.View(), Token: key},
+	}, nil
+}
+
+func (s *Server) getSession(ctx context.Context, _ *mine) (*body[session.View], error) {
+	v, err := current(ctx).Refresh(ctx)
+	return answer(s, ctx, v, err)
+}
+
+func (s *Server) deleteSession(ctx context.Context, _ *mine) (*struct{}, error) {
+	if err := s.sessions.Delete(ctx, current(ctx)); err != nil {
+		return nil, s.problemOf(ctx, err)
+	}
+	return nil, nil
+}
+
+type resetInput struct {
+	mine
+	Body *struct {
+		Step string `json:"step,omitempty" maxLength:"64"`
+	}
+}
+
+func (s *Server) reset(ctx context.Context, in *resetInput) (*body[session.View], error) {
+	step := ""
+	if in.Body != nil {
+		step = in.Body.Step
+	}
+	v, err := current(ctx).Reset(ctx, step)
+	return answer(s, ctx, v, err)
+}
+
+type stepInput struct {
+	mine
+	Step string `path:"step" maxLength:"64"`
+}
+
+func (s *Server) applyStep(ctx context.Context, in *stepInput) (*body[Acted], error) {
+	out, err := current(ctx).Apply(ctx, in.Step)
+	return answer(s, ctx, acted(out, ""), err)
+}
+
+func acted(o session.Outcome, command string) Acted {
+	if o.Probes == nil {
+		o.Probes = []topo.ProbeResult{}
+	}
+	return Acted{View: o.View, Revision: o.Revision, Probes: o.Probes, Command: command}
+}
+
+type predictInput struct {
+	stepInput
+	Body struct {
+		Choice string `json:"choice" minLength:"1" maxLength:"64"`
+	}
+}
+
+func (s *Server) predict(ctx context.Context, in *predictInput) (*body[session.View], error) {
+	v, err := current(ctx).Predict(ctx, in.Step, in.Body.Choice)
+	return answer(s, ctx, v, err)
+}
+
+type opInput struct {
+	mine
+	Body struct {
+		Node    topo.NodeID `json:"node" minLength:"1" maxLength:"130" example:"host1"`
+		Command string      `json:"command" minLength:"1" maxLength:"4096" example:"ip netns add kon"`
+	}
+}
+
+func (s *Server) op(ctx context.Context, in *opInput) (*body[Acted], error) {
+	out, op, err := current(ctx).Op(ctx, in.Body.Node, in.Body.Command)
+	if err != nil {
+		return nil, s.problemOf(ctx, err)
+	}
+	return answer(s, ctx, acted(out, op.Command()), nil)
+}
+
+type execInput struct {
+	mine
+	Body struct {
+		Node      topo.NodeID `json:"node" minLength:"1" maxLength:"130" example:"host1"`
+		Argv      []string    `json:"argv" minItems:"1" maxItems:"256" example:"[\"ip\",\"-br\",\"link\"]"`
+		Stdin     string      `json:"stdin,omitempty"`
+		TimeoutMS int         `json:"timeout_ms,omitempty" minimum:"0" maximum:"60000" doc:"0: 10 seconds"`
+	}
+}
+
+func (s *Server) exec(ctx context.Context, in *execInput) (*body[Executed], error) {
+	res, err := current(ctx).Exec(ctx, host.ExecRequest{Node: in.Body.Node, Argv: in.Body.Argv, Stdin: []byte(in.Body.Stdin),
+		Timeout: time.Duration(in.Body.TimeoutMS) * time.Millisecond})
+	return answer(s, ctx, Executed{ExitCode: res.ExitCode, Stdout: text(res.Stdout), Stderr: text(res.Stderr), Truncated: res.Truncated, TimedOut: res.TimedOut}, err)
+}
+
+// text makes output fit for JSON: bytes that are not UTF-8 become U+FFFD.
+func text(b []byte) string { return strings.ToValidUTF8(string(b), "\uFFFD") }
+
+type probeInput struct {
+	mine
+	Body struct {
+		From         topo.NodeID    `json:"from" minLength:"1" maxLength:"130" example:"host1"`
+		Kind         topo.ProbeKind `json:"kind" enum:"ping,tcp,udp,http,dns,traceroute"`
+		To           string         `json:"to" minLength:"1" maxLength:"300" example:"172.16.0.1"`
+		Count        int            `json:"count,omitempty" minimum:"0" maximum:"10"`
+		Size         int            `json:"size,omitempty" minimum:"0" maximum:"65000" doc:"ping only: payload bytes, 0 means 56"`
+		DontFragment bool           `json:"dont_fragment,omitempty" doc:"ping only"`
+	}
+}
+
+func (s *Server) probe(ctx context.Context, in *probeInput) (*body[topo.ProbeResult], error) {
+	b := in.Body
+	r, err := current(ctx).Probe(ctx, topo.Probe{From: b.From, Kind: b.Kind, To: b.To, Count: b.Count, Size: b.Size, DontFragment: b.DontFragment})
+	return answer(s, ctx, r, err)
+}
+
+func (s *Server) topology(ctx context.Context, _ *mine) (*body[topo.Snapshot], error) {
+	t, err := current(ctx).Topology(ctx)
+	return answer(s, ctx, t, err)
+}
+
+// describeProblems writes Problem's own fields into huma's schema of errors.
+func describeProblems(api *huma.OpenAPI) {
+	schema := api.Components.Schemas.Map()["ErrorModel"]
+	if schema == nil {
+		return
+	}
+	add := func(name, kind, doc string) {
+		schema.Properties[name] = &huma.Schema{Type: kind, Description: doc}
+	}
+	add("code", "string", "Stable name of the problem.")
+	add("command", "string", "The command that failed.")
+	add("node", "string", "Where it failed.")
+	add("errno", "string", "The kernel's name for the reason.")
+	add("applied", "integer", "How many commands were done before it.")
+	add("column", "integer", "Where in the command, from 1.")
+}

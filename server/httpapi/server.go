@@ -1,0 +1,198 @@
+// Package httpapi is the server's face: chi routes, the OpenAPI description,
+// the websocket stream, metrics and the page. It turns requests into calls of a
+// session.Registry and errors into problems; it must not decide anything about a
+// lab or a world. It is the only importer of chi, huma and the websocket library.
+package httpapi
+
+import (
+	"encoding/json"
+	"io/fs"
+	"log/slog"
+	"net/http"
+	"net/url"
+	"strings"
+	"time"
+
+	"github.com/danielgtaylor/huma/v2"
+	"github.com/danielgtaylor/huma/v2/adapters/humachi"
+	"github.com/go-chi/chi/v5"
+	"github.com/go-chi/chi/v5/middleware"
+	"github.com/prometheus/client_golang/prometheus"
+	"github.com/prometheus/client_golang/prometheus/promhttp"
+
+	"kabel/server/session"
+)
+
+// MaxBody is the largest request body that is read, in bytes.
+const MaxBody = 1 << 20
+
+// Options of a Server.
+type Options struct {
+	Sessions *session.Registry
+	// Page is the built web page; nil serves a note in its place.
+	Page fs.FS
+	Log  *slog.Logger
+	// Version is told in the OpenAPI document.
+	Version string
+}
+
+// Server is the HTTP face. It is an http.Handler.
+type Server struct {
+	http.Handler
+	api      huma.API
+	sessions *session.Registry
+	log      *slog.Logger
+	requests *prometheus.HistogramVec
+	viewers  prometheus.Gauge
+}
+
+// New builds the routes.
+func New(o Options) *Server {
+	s := &Server{sessions: o.Sessions, log: o.Log}
+	reg := s.metrics()
+	r := chi.NewRouter()
+	r.Use(middleware.RequestSize(MaxBody), s.measure, s.recoverPanic, secure)
+	r.NotFound(func(w http.ResponseWriter, _ *http.Request) { writeProblem(w, problem(codeNoRoute, "")) })
+	r.MethodNotAllowed(func(w http.ResponseWriter, _ *http.Request) { writeProblem(w, problem(codeNoMethod, "")) })
+
+	config := huma.DefaultConfig("Kabel", o.Version)
+	config.Info.Description = apiDescription
+	config.OpenAPIPath, config.DocsPath, config.SchemasPath = "/api/v1/openapi", "", ""
+	config.CreateHooks = nil // no $schema links in bodies
+	config.Transformers = append(config.Transformers, humaProblem)
+	config.Components.SecuritySchemes = map[string]*huma.SecurityScheme{
+		"token": {Type: "http", Scheme: "bearer", Description: "The token that POST /api/v1/sessions returned; a browser sends it as a cookie instead."},
+	}
+	s.api = humachi.New(r, config)
+	s.routes()
+	describeProblems(s.api.OpenAPI())
+
+	r.Get("/api/v1/sessions/{id}/stream", s.stream)
+	r.Get("/healthz", func(w http.ResponseWriter, _ *http.Request) { w.WriteHeader(http.StatusNoContent) })
+	r.Get("/readyz", s.ready)
+	r.Method(http.MethodGet, "/metrics", promhttp.HandlerFor(reg, promhttp.HandlerOpts{}))
+	// A catch-all by Get, so that a wrong method on a route stays a 405.
+	r.Get("/*", page(o.Page))
+
+	guard := http.NewCrossOriginProtection()
+	guard.SetDenyHandler(http.HandlerFunc(func(w http.ResponseWriter, _ *http.Request) { writeProblem(w, problem(codeCrossOrigin, "")) }))
+	s.Handler = guard.Handler(r)
+	return s
+}
+
+// secure sets the headers that every answer has. The page has no inline script
+// and no style but its own; Trusted Types keep strings out of the DOM's sinks.
+func secure(next http.Handler) http.Handler {
+	return http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+		h := w.Header()
+		h.Set("Content-Security-Policy", "default-src 'none'; script-src 'self'; style-src 'self'; img-src 'self' data:; font-src 'self'; connect-src 'self'; base-uri 'none'; form-action 'none'; frame-ancestors 'none'; require-trusted-types-for 'script'")
+		h.Set("X-Content-Type-Options", "nosniff")
+		h.Set("Referrer-Policy", "no-referrer")
+		h.Set("Cross-Origin-Opener-Policy", "same-origin")
+		if strings.HasPrefix(r.URL.Path, "/api/") {
+			h.Set("Cache-Control", "no-store")
+		}
+		next.ServeHTTP(w, r)
+	})
+}
+
+// recoverPanic answers a fault of ours as a problem and logs it.
+func (s *Server) recoverPanic(next http.Handler) http.Handler {
+	return http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+		defer func() {
+			switch v := recover(); v {
+			case nil:
+			case http.ErrAbortHandler:
+				panic(v)
+			default:
+				s.log.Error("panic", "path", r.URL.Path, "panic", v)
+				writeProblem(w, problem("internal", ""))
+			}
+		}()
+		next.ServeHTTP(w, r)
+	})
+}
+
+func writeProblem(w http.ResponseWriter, p *Problem) {
+	w.Header().Set("Content-Type", p.ContentType(""))
+	w.WriteHeader(p.Status)
+	json.NewEncoder(w).Encode(p) // the client may be gone: nothing to do about it
+}
+
+func (s *Server) ready(w http.ResponseWriter, r *http.Request) {
+	status, err := s.sessions.Host().Status(r.Context())
+	if err != nil {
+		writeProblem(w, s.problemOf(r.Context(), err))
+		return
+	}
+	w.Header().Set("Content-Type", "application/json")
+	json.NewEncoder(w).Encode(status)
+}
+
+func (s *Server) metrics() *prometheus.Registry {
+	reg := prometheus.NewRegistry()
+	s.requests = prometheus.NewHistogramVec(prometheus.HistogramOpts{Name: "kabel_http_request_seconds", Help: "Time to answer, by route and status.",
+		Buckets: prometheus.ExponentialBuckets(0.001, 2, 14)}, []string{"method", "route", "status"})
+	s.viewers = prometheus.NewGauge(prometheus.GaugeOpts{Name: "kabel_viewers", Help: "Open streams."})
+	reg.MustRegister(s.requests, s.viewers,
+		prometheus.NewGaugeFunc(prometheus.GaugeOpts{Name: "kabel_sessions", Help: "Sessions known."}, func() float64 { n, _ := s.sessions.Counts(); return float64(n) }),
+		prometheus.NewGaugeFunc(prometheus.GaugeOpts{Name: "kabel_worlds", Help: "Sessions with a living world."}, func() float64 { _, n := s.sessions.Counts(); return float64(n) }))
+	return reg
+}
+
+func (s *Server) measure(next http.Handler) http.Handler {
+	return http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+		start := time.Now()
+		ww := middleware.NewWrapResponseWriter(w, r.ProtoMajor)
+		next.ServeHTTP(ww, r)
+		route := chi.RouteContext(r.Context()).RoutePattern()
+		if strings.HasSuffix(route, "/stream") || route == "" {
+			return // a stream lasts as long as its viewer likes; an unknown path is no label
+		}
+		status := "2xx"
+		if c := ww.Status(); c >= 300 {
+			status = string(rune('0'+c/100)) + "xx"
+		}
+		s.requests.WithLabelValues(r.Method, route, status).Observe(time.Since(start).Seconds())
+	})
+}
+
+// page serves the built files; any other path gets index.html only at the root,
+// since the page keeps its place behind the hash.
+func page(files fs.FS) http.HandlerFunc {
+	if files == nil {
+		return func(w http.ResponseWriter, r *http.Request) {
+			if r.URL.Path != "/" {
+				writeProblem(w, problem(codeNoRoute, ""))
+				return
+			}
+			w.Header().Set("Content-Type", "text/plain; charset=utf-8")
+			w.Write([]byte("Kabel is running, but this program was built without its page.\nBuild it with Node: make build. The API is at /api/v1/openapi.json.\n"))
+		}
+	}
+	server := http.FileServerFS(files)
+	return func(w http.ResponseWriter, r *http.Request) {
+		if strings.HasPrefix(r.URL.Path, "/assets/") {
+			w.Header().Set("Cache-Control", "public, max-age=31536000, immutable") // names carry a hash of the content
+		}
+		if _, err := fs.Stat(files, strings.TrimPrefix(r.URL.Path, "/")); err != nil && r.URL.Path != "/" {
+			writeProblem(w, problem(codeNoRoute, ""))
+			return
+		}
+		server.ServeHTTP(w, r)
+	}
+}
+
+// token is the key that a request brings: the Authorization header, or the
+// cookie of that session.
+func token(r *http.Request, id string) string {
+	if t, ok := strings.CutPrefix(r.Header.Get("Authorization"), "Bearer "); ok {
+		return strings.TrimSpace(t)
+	}
+	if c, err := r.Cookie(cookieName(id)); err == nil {
+		return c.Value
+	}
+	return ""
+}
+
+func cookieName(id string) string { return "kabel_" + url.PathEscape(id) }

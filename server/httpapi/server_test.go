@@ -1,0 +1,460 @@
+package httpapi_test
+
+import (
+	"bytes"
+	"context"
+	"encoding/json"
+	"fmt"
+	"io"
+	"log/slog"
+	"math/rand/v2"
+	"net/http"
+	"net/http/httptest"
+	"net/url"
+	"strings"
+	"testing"
+	"testing/fstest"
+	"time"
+
+	"go.uber.org/goleak"
+	//lint:ignore SA1019 the library of choice; see stream.go
+	"nhooyr.io/websocket"
+
+	"kabel/labs"
+	"kabel/sandbox/host"
+	"kabel/sandbox/topo"
+	"kabel/server/httpapi"
+	"kabel/server/session"
+)
+
+func TestMain(m *testing.M) { goleak.VerifyTestMain(m) }
+
+// api is a server on the in-memory Model and a client of it.
+type api struct {
+	t   *testing.T
+	url string
+	c   *http.Client
+}
+
+func newAPI(t *testing.T) *api {
+	t.Helper()
+	catalog, err := labs.BuiltIn()
+	if err != nil {
+		t.Fatal(err)
+	}
+	log := slog.New(slog.NewTextHandler(t.Output(), nil))
+	model := host.NewModel()
+	reg, err := session.Open(t.Context(), session.Options{Host: model, Labs: catalog, Records: &session.Memory{}, Log: log})
+	if err != nil {
+		t.Fatal(err)
+	}
+	page := fstest.MapFS{"index.html": {Data: []byte("<!doctype html>")}, "assets/a.js": {Data: []byte("1")}}
+	srv := httptest.NewServer(httpapi.New(httpapi.Options{Sessions: reg, Page: page, Log: log, Version: "test"}))
+	a := &api{t: t, url: srv.URL, c: srv.Client()}
+	t.Cleanup(func() {
+		srv.CloseClientConnections()
+		srv.Close()
+		if err := reg.Close(); err != nil {
+			t.Error(err)
+		}
+		if err := model.Close(); err != nil {
+			t.Error(err)
+		}
+	})
+	return a
+}
+
+// do sends a request and decodes the answer.
+func (a *api) do(method, path, key string, in any) (status int, header http.Header, out map[string]any) {
+	a.t.Helper()
+	var body io.Reader
+	switch v := in.(type) {
+	case nil:
+	case string:
+		body = strings.NewReader(v)
+	default:
+		b, err := json.Marshal(v)
+		if err != nil {
+			a.t.Fatal(err)
+		}
+		body = bytes.NewReader(b)
+	}
+	req, err := http.NewRequestWithContext(a.t.Context(), method, a.url+path, body)
+	if err != nil {
+		a.t.Fatal(err)
+	}
+	if body != nil {
+		req.Header.Set("Content-Type", "application/json")
+	}
+	if key != "" {
+		req.Header.Set("Authorization", "Bearer "+key)
+	}
+	res, err := a.c.Do(req)
+	if err != nil {
+		a.t.Fatal(err)
+	}
+	defer res.Body.Close()
+	b, err := io.ReadAll(res.Body)
+	if err != nil {
+		a.t.Fatal(err)
+	}
+	if strings.Contains(res.Header.Get("Content-Type"), "json") && bytes.HasPrefix(b, []byte("{")) {
+		if err := json.Unmarshal(b, &out); err != nil {
+			a.t.Fatalf("%s %s: %v: %s", method, path, err, b)
+		}
+	}
+	return res.StatusCode, res.Header, out
+}
+
+func (a *api) start(lab string) (path, key string) {
+	a.t.Helper()
+	status, header, out := a.do("POST", "/api/v1/sessions", "", map[string]any{"lab": lab})
+	if status != http.StatusCreated {
+		a.t.Fatalf("create: %d %v", status, out)
+	}
+	if header.Get("Location") != "/api/v1/sessions/"+out["id"].(string) {
+		a.t.Errorf("Location %q", header.Get("Location"))
+	}
+	return header.Get("Location"), out["token"].(string)
+}
+
+// TestBadInput: every mistake gets its own clear problem, and the world is
+// unharmed by all of them.
+func TestBadInput(t *testing.T) {
+	a := newAPI(t)
+	path, key := a.start("one-namespace")
+	_, other := a.start("one-namespace")
+	_, _, before := a.do("GET", path+"/topology", key, nil)
+	big := `{"node":"host1","command":"` + strings.Repeat("x", httpapi.MaxBody) + `"}`
+	cases := []struct {
+		name, method, path, key string
+		body                    any
+		status                  int
+		code                    string
+	}{
+		{"unknown lab", "POST", "/api/v1/sessions", "", map[string]any{"lab": "nope"}, 404, "no-such-lab"},
+		{"unknown variant", "POST", "/api/v1/sessions", "", map[string]any{"lab": "one-namespace", "variant": "nope"}, 404, "no-such-variant"},
+		{"unknown lab's text", "GET", "/api/v1/labs/nope", "", nil, 404, "no-such-lab"},
+		{"malformed JSON", "POST", "/api/v1/sessions", "", `{"lab":`, 400, "bad-request"},
+		{"wrong type", "POST", "/api/v1/sessions", "", `{"lab":7}`, 422, "bad-request"},
+		{"unknown field", "POST", "/api/v1/sessions", "", `{"lab":"one-namespace","host":"/etc"}`, 422, "bad-request"},
+		{"no body", "POST", "/api/v1/sessions", "", nil, 400, "bad-request"},
+		{"huge body", "POST", path + "/ops", key, big, 413, "too-large"},
+		{"no token", "GET", path, "", nil, 401, "unauthorised"},
+		{"a token that is not the session's", "GET", path, other, nil, 404, "no-such-session"},
+		{"unknown session", "GET", "/api/v1/sessions/abcdefghijkl", key, nil, 404, "no-such-session"},
+		{"unknown step", "POST", path + "/steps/nope/apply", key, nil, 404, "no-such-step"},
+		{"unknown step to reset to", "POST", path + "/reset", key, map[string]any{"step": "nope"}, 404, "no-such-step"},
+		{"unknown node", "POST", path + "/ops", key, map[string]any{"node": "host9", "command": "ip link set lo up"}, 404, "no-such-node"},
+		{"unknown namespace", "POST", path + "/ops", key, map[string]any{"node": "host1/nope", "command": "ip link set lo up"}, 404, "no-such-node"},
+		{"unknown command", "POST", path + "/ops", key, map[string]any{"node": "host1", "command": "rm -rf /"}, 422, "bad-command"},
+		{"command with a mistake", "POST", path + "/ops", key, map[string]any{"node": "host1", "command": "ip link set nope upp"}, 422, "bad-command"},
+		{"op that the kernel refuses", "POST", path + "/ops", key, map[string]any{"node": "host1", "command": "ip link set nope up"}, 409, "op-failed"},
+		{"exec without argv", "POST", path + "/exec", key, map[string]any{"node": "host1", "argv": []string{}}, 422, "bad-request"},
+		{"exec on an unknown node", "POST", path + "/exec", key, map[string]any{"node": "x", "argv": []string{"true"}}, 404, "no-such-node"},
+		{"probe of an unknown kind", "POST", path + "/probes", key, map[string]any{"from": "host1", "kind": "smoke", "to": "10.0.0.1"}, 422, "bad-request"},
+		{"probe to a host's name outside", "POST", path + "/probes", key, map[string]any{"from": "host1", "kind": "ping", "to": "no address"}, 422, "invalid"},
+		{"too many probes", "POST", path + "/probes", key, map[string]any{"from": "host1", "kind": "ping", "to": "10.0.0.1", "count": 11}, 422, "bad-request"},
+		{"wrong method", "PUT", path, key, nil, 405, "method-not-allowed"},
+		{"no such page", "GET", "/nope", "", nil, 404, "no-such-page"},
+		{"out of the page's files", "GET", "/../go.mod", "", nil, 404, "no-such-page"},
+	}
+	for _, c := range cases {
+		t.Run(c.name, func(t *testing.T) {
+			a := &api{t: t, url: a.url, c: a.c}
+			status, header, out := a.do(c.method, c.path, c.key, c.body)
+			if status != c.status || out["code"] != c.code {
+				t.Errorf("%d %v, want %d %s", status, out, c.status, c.code)
+			}
+			if ct := header.Get("Content-Type"); ct != "application/problem+json" {
+				t.Errorf("Content-Type %q", ct)
+			}
+			if out["title"] == "" || out["detail"] == "" {
+				t.Errorf("a problem without words: %v", out)
+			}
+		})
+	}
+	_, _, after := a.do("GET", path+"/topology", key, nil)
+	if fmt.Sprint(before["nodes"]) != fmt.Sprint(after["nodes"]) {
+		t.Errorf("the world was changed:\n%v\n%v", before, after)
+	}
+}
+
+// TestOrder: steps come one after the other, and what was done is told.
+func TestOrder(t *testing.T) {
+	a := newAPI(t)
+	path, key := a.start("one-namespace")
+	_, _, v := a.do("GET", path, key, nil)
+	steps := v["steps"].([]any)
+	id := func(i int) string { return steps[i].(map[string]any)["id"].(string) }
+	if status, _, out := a.do("POST", path+"/steps/"+id(1)+"/apply", key, nil); status != 409 || out["code"] != "step-out-of-order" || !strings.Contains(fmt.Sprint(out["detail"]), id(0)) {
+		t.Errorf("out of order: %d %v", status, out)
+	}
+	status, _, out := a.do("POST", path+"/steps/"+id(0)+"/apply", key, nil)
+	if status != 200 || out["current"] != id(1) {
+		t.Fatalf("apply: %d %v", status, out)
+	}
+	if status, _, out := a.do("POST", path+"/steps/"+id(0)+"/apply", key, nil); status != 409 || out["code"] != "step-done" {
+		t.Errorf("again: %d %v", status, out)
+	}
+	if status, _, out := a.do("POST", path+"/reset", key, nil); status != 200 || out["current"] != id(0) {
+		t.Errorf("reset: %d %v", status, out)
+	}
+	if status, _, _ := a.do("DELETE", path, key, nil); status != 204 {
+		t.Errorf("delete: %d", status)
+	}
+	if status, _, _ := a.do("GET", path, key, nil); status != 404 {
+		t.Errorf("after delete: %d", status)
+	}
+}
+
+// TestAtOnce: two applies of one step at once do it once.
+func TestAtOnce(t *testing.T) {
+	a := newAPI(t)
+	path, key := a.start("one-namespace")
+	_, _, v := a.do("GET", path, key, nil)
+	step := v["current"].(string)
+	codes := make(chan int, 2)
+	for range 2 {
+		go func() {
+			req, _ := http.NewRequest("POST", a.url+path+"/steps/"+step+"/apply", nil)
+			req.Header.Set("Authorization", "Bearer "+key)
+			res, err := a.c.Do(req)
+			if err != nil {
+				codes <- 0
+				return
+			}
+			res.Body.Close()
+			codes <- res.StatusCode
+		}()
+	}
+	if x, y := <-codes, <-codes; x+y != 200+409 {
+		t.Errorf("%d and %d, want one 200 and one 409", x, y)
+	}
+}
+
+// TestStream: session and snapshot first, then diffs that lead to what
+// GET topology says.
+func TestStream(t *testing.T) {
+	a := newAPI(t)
+	path, key := a.start("one-namespace")
+	ctx, cancel := context.WithTimeout(t.Context(), 20*time.Second)
+	defer cancel()
+	conn, _, err := websocket.Dial(ctx, a.url+path+"/stream", &websocket.DialOptions{HTTPClient: a.c, HTTPHeader: http.Header{"Authorization": {"Bearer " + key}}})
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer conn.CloseNow()
+	conn.SetReadLimit(-1)
+	read := func() httpapi.Message {
+		_, b, err := conn.Read(ctx)
+		if err != nil {
+			t.Fatal(err)
+		}
+		var m httpapi.Message
+		if err := json.Unmarshal(b, &m); err != nil {
+			t.Fatal(err)
+		}
+		return m
+	}
+	if m := read(); m.Type != "session" {
+		t.Fatalf("first came %q", m.Type)
+	}
+	m := read()
+	if m.Type != "snapshot" {
+		t.Fatalf("then came %q", m.Type)
+	}
+	seen := *m.Snapshot
+	for _, command := range []string{"ip netns add kon", "ip link add veth1 type veth peer name veth2", "ip link set veth2 netns kon"} {
+		if status, _, out := a.do("POST", path+"/ops", key, map[string]any{"node": "host1", "command": command}); status != 200 {
+			t.Fatalf("%s: %d %v", command, status, out)
+		}
+	}
+	for seen.Node("host1/kon") == nil || seen.Node("host1/kon").Link("veth2") == nil {
+		switch m := read(); m.Type {
+		case "diff":
+			if seen, err = m.Diff.Apply(seen); err != nil {
+				t.Fatal(err)
+			}
+		case "snapshot":
+			seen = *m.Snapshot
+		}
+	}
+	if status, _, _ := a.do("DELETE", path, key, nil); status != 204 {
+		t.Fatal(status)
+	}
+	for {
+		if m := read(); m.Type == "ended" {
+			break
+		}
+	}
+}
+
+// TestStreamIsGuarded: a stream needs the session's key and our own origin.
+func TestStreamIsGuarded(t *testing.T) {
+	a := newAPI(t)
+	path, key := a.start("one-namespace")
+	for name, h := range map[string]http.Header{
+		"no key":       {},
+		"wrong key":    {"Authorization": {"Bearer nope"}},
+		"other origin": {"Authorization": {"Bearer " + key}, "Origin": {"https://evil.example"}},
+	} {
+		conn, _, err := websocket.Dial(t.Context(), a.url+path+"/stream", &websocket.DialOptions{HTTPClient: a.c, HTTPHeader: h})
+		if err == nil {
+			conn.CloseNow()
+			t.Errorf("%s: let in", name)
+		}
+	}
+	req, _ := http.NewRequest("POST", a.url+"/api/v1/sessions", strings.NewReader(`{"lab":"one-namespace"}`))
+	req.Header.Set("Sec-Fetch-Site", "cross-site")
+	res, err := a.c.Do(req)
+	if err != nil {
+		t.Fatal(err)
+	}
+	res.Body.Close()
+	if res.StatusCode != http.StatusForbidden {
+		t.Errorf("a cross-site POST got %d", res.StatusCode)
+	}
+}
+
+// TestCookie: a browser needs no header.
+func TestCookie(t *testing.T) {
+	a := newAPI(t)
+	path, key := a.start("one-namespace")
+	req, _ := http.NewRequest("GET", a.url+path, nil)
+	req.AddCookie(&http.Cookie{Name: "kabel_" + url.PathEscape(strings.TrimPrefix(path, "/api/v1/sessions/")), Value: key})
+	res, err := a.c.Do(req)
+	if err != nil {
+		t.Fatal(err)
+	}
+	res.Body.Close()
+	if res.StatusCode != 200 {
+		t.Errorf("with the cookie: %d", res.StatusCode)
+	}
+}
+
+// TestLanguages: a lab is served in the best language there is, and says which.
+func TestLanguages(t *testing.T) {
+	a := newAPI(t)
+	for accept, want := range map[string]string{"": "en", "en-GB,en;q=0.8": "en", "xx": "en", "*;q=bad": "en"} {
+		req, _ := http.NewRequest("GET", a.url+"/api/v1/labs/one-namespace", nil)
+		req.Header.Set("Accept-Language", accept)
+		res, err := a.c.Do(req)
+		if err != nil {
+			t.Fatal(err)
+		}
+		var lab httpapi.Lab
+		if err := json.NewDecoder(res.Body).Decode(&lab); err != nil {
+			t.Fatal(err)
+		}
+		res.Body.Close()
+		if lab.Language != want || lab.Title == "" || len(lab.Steps) == 0 || lab.Steps[0].Text == "" {
+			t.Errorf("Accept-Language %q: %q, %q, %d steps", accept, lab.Language, lab.Title, len(lab.Steps))
+		}
+	}
+}
+
+// TestOpenAPI sends requests made from the API's own description, right and
+// mutated: none may be a fault of ours.
+func TestOpenAPI(t *testing.T) {
+	a := newAPI(t)
+	path, key := a.start("one-namespace")
+	status, _, doc := a.do("GET", "/api/v1/openapi.json", "", nil)
+	if status != 200 || doc["openapi"] != "3.1.0" {
+		t.Fatalf("%d %v", status, doc["openapi"])
+	}
+	seed := rand.Uint64()
+	t.Logf("seed %d", seed)
+	g := &generator{r: rand.New(rand.NewPCG(seed, 0)), doc: doc}
+	sid := strings.TrimPrefix(path, "/api/v1/sessions/")
+	requests := 0
+	for p, ops := range doc["paths"].(map[string]any) {
+		for method, op := range ops.(map[string]any) {
+			if method == "delete" {
+				continue // it would end the session that the others need
+			}
+			for range 60 {
+				where := strings.NewReplacer("{id}", sid, "{lab}", g.pick("one-namespace", "nope", "%2e%2e", "ü"), "{step}", url.PathEscape(g.text())).Replace(p)
+				var in any
+				if rb, ok := op.(map[string]any)["requestBody"].(map[string]any); ok {
+					schema := rb["content"].(map[string]any)["application/json"].(map[string]any)["schema"].(map[string]any)
+					b, err := json.Marshal(g.value(schema))
+					if err != nil {
+						t.Fatal(err)
+					}
+					in = g.mutate(string(b))
+				}
+				status, _, out := a.do(strings.ToUpper(method), where, key, in)
+				requests++
+				if status >= 500 {
+					t.Errorf("%s %s %v: %d %v", method, where, in, status, out)
+				}
+				if status >= 400 && out["code"] == nil {
+					t.Errorf("%s %s: %d without a code: %v", method, where, status, out)
+				}
+			}
+		}
+	}
+	if requests < 300 {
+		t.Errorf("only %d requests: was the description read?", requests)
+	}
+	if status, _, out := a.do("GET", path, key, nil); status != 200 {
+		t.Errorf("the session after it all: %d %v", status, out)
+	}
+}
+
+// generator makes values that a JSON schema allows, and some that it doesn't.
+type generator struct {
+	r   *rand.Rand
+	doc map[string]any
+}
+
+func (g *generator) pick(s ...string) string { return s[g.r.IntN(len(s))] }
+
+func (g *generator) text() string {
+	return g.pick("host1", "host1/kon", "ping", "10.0.0.10", "ip netns add kon", "ip link add a type veth peer name b", "", "..", "ü\x00", strings.Repeat("a", 300), "'", "true", string(topo.ProbePing))
+}
+
+func (g *generator) value(schema map[string]any) any {
+	if ref, ok := schema["$ref"].(string); ok {
+		name := ref[strings.LastIndex(ref, "/")+1:]
+		return g.value(g.doc["components"].(map[string]any)["schemas"].(map[string]any)[name].(map[string]any))
+	}
+	if enum, ok := schema["enum"].([]any); ok && g.r.IntN(4) > 0 {
+		return enum[g.r.IntN(len(enum))]
+	}
+	switch kind := schema["type"]; kind {
+	case "object":
+		out := map[string]any{}
+		props, _ := schema["properties"].(map[string]any)
+		for name, p := range props {
+			if g.r.IntN(5) > 0 {
+				out[name] = g.value(p.(map[string]any))
+			}
+		}
+		return out
+	case "array":
+		out := []any{}
+		for range g.r.IntN(4) {
+			out = append(out, g.value(schema["items"].(map[string]any)))
+		}
+		return out
+	case "integer", "number":
+		return []any{0, 1, 5, -1, 1e18, 0.5, 60000}[g.r.IntN(7)]
+	case "boolean":
+		return g.r.IntN(2) == 0
+	case "string":
+		return g.text()
+	default:
+		return g.text()
+	}
+}
+
+// mutate breaks some of the bodies.
+func (g *generator) mutate(body string) string {
+	if g.r.IntN(4) > 0 || len(body) < 2 {
+		return body
+	}
+	i := g.r.IntN(len(body) - 1)
+	return g.pick(body[:i], body[i:], body[:i]+"\x00"+body[i:], body[:i]+`"`+body[i+1:], "["+body+"]", "null", "{}")
+}

@@ -1,0 +1,107 @@
+//lint:file-ignore SA1019 nhooyr.io/websocket is the library of choice here; this file is its only importer, so that its successor is a small change
+
+package httpapi
+
+import (
+	"context"
+	"encoding/json"
+	"net/http"
+	"time"
+
+	"github.com/go-chi/chi/v5"
+	"nhooyr.io/websocket"
+
+	"kabel/sandbox/topo"
+	"kabel/server/session"
+)
+
+// Message is one message of the stream; Type tells which field is set.
+type Message struct {
+	Type     string            `json:"type"` // session, snapshot, diff, probe, ended
+	Session  *session.View     `json:"session,omitempty"`
+	Snapshot *topo.Snapshot    `json:"snapshot,omitempty"`
+	Diff     *topo.Diff        `json:"diff,omitempty"`
+	Result   *topo.ProbeResult `json:"result,omitempty"`
+	Reason   string            `json:"reason,omitempty"`
+}
+
+func message(e session.Event) Message {
+	switch {
+	case e.View != nil:
+		return Message{Type: "session", Session: e.View}
+	case e.Update != nil && e.Update.Snapshot != nil:
+		return Message{Type: "snapshot", Snapshot: e.Update.Snapshot}
+	case e.Update != nil:
+		return Message{Type: "diff", Diff: e.Update.Diff}
+	case e.Probe != nil:
+		return Message{Type: "probe", Result: e.Probe}
+	default:
+		return Message{Type: "ended", Reason: e.Ended}
+	}
+}
+
+// writeTimeout is how long one message may take to leave; a viewer that takes
+// longer is let go and comes back by itself.
+const writeTimeout = 10 * time.Second
+
+// pingEvery keeps the connection's middle boxes awake and finds dead viewers.
+const pingEvery = 20 * time.Second
+
+// stream is the websocket. The library checks that Origin is ours; the key
+// decides about the session.
+func (s *Server) stream(w http.ResponseWriter, r *http.Request) {
+	found, p := s.find(r, chi.URLParam(r, "id"))
+	if p != nil {
+		writeProblem(w, p)
+		return
+	}
+	ctx, cancel := context.WithCancel(r.Context())
+	defer cancel()
+	events, err := found.Subscribe(ctx)
+	if err != nil {
+		writeProblem(w, s.problemOf(ctx, err))
+		return
+	}
+	conn, err := websocket.Accept(w, r, nil)
+	if err != nil {
+		return // Accept has answered
+	}
+	defer conn.CloseNow()
+	s.viewers.Inc()
+	defer s.viewers.Dec()
+	// Nobody speaks but us; CloseRead answers pings and ends ctx with the peer.
+	ctx = conn.CloseRead(ctx)
+	ping := time.NewTicker(pingEvery)
+	defer ping.Stop()
+	for {
+		select {
+		case e, ok := <-events:
+			if !ok {
+				conn.Close(websocket.StatusNormalClosure, "the session ended")
+				return
+			}
+			if err := send(ctx, conn, message(e)); err != nil {
+				return
+			}
+		case <-ping.C:
+			pctx, done := context.WithTimeout(ctx, writeTimeout)
+			err := conn.Ping(pctx)
+			done()
+			if err != nil {
+				return
+			}
+		case <-ctx.Done():
+			return
+		}
+	}
+}
+
+func send(ctx context.Context, conn *websocket.Conn, m Message) error {
+	b, err := json.Marshal(m)
+	if err != nil {
+		return err
+	}
+	ctx, cancel := context.WithTimeout(ctx, writeTimeout)
+	defer cancel()
+	return conn.Write(ctx, websocket.MessageText, b)
+}

@@ -1,0 +1,344 @@
+// Package session runs learners' ways through labs: which step is current, the
+// world that belongs to it, its latest snapshot, the checks, and who is looking.
+// It must not know HTTP or the kernel: it speaks to a host.Host and keeps its
+// records where it is told to.
+package session
+
+import (
+	"context"
+	"crypto/rand"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"log/slog"
+	"slices"
+	"strings"
+	"sync"
+	"time"
+
+	"kabel/labs"
+	"kabel/sandbox/host"
+)
+
+// Code is one of the few kinds of problem that a learner is told about; the
+// words are found elsewhere, by code and language.
+type Code string
+
+// The codes of this package. Failures of the host keep theirs (host.CodeOf).
+const (
+	CodeNoSession  Code = "no-such-session" // or the token is not its
+	CodeNoLab      Code = "no-such-lab"
+	CodeNoVariant  Code = "no-such-variant"
+	CodeNoStep     Code = "no-such-step"
+	CodeNoNode     Code = "no-such-node"
+	CodeBadCommand Code = "bad-command" // wraps a *labs.SyntaxError
+	CodeBadChoice  Code = "no-such-choice"
+	CodeStepDone   Code = "step-done"
+	CodeOutOfOrder Code = "step-out-of-order" // Subject is the step that comes first
+	CodeBusy       Code = "busy"
+	CodeFull       Code = "full"
+)
+
+// Problem is a refusal with its code; Subject is the thing that it is about.
+type Problem struct {
+	Code    Code
+	Subject string
+	Err     error
+}
+
+func (p *Problem) Error() string {
+	s := string(p.Code)
+	if p.Subject != "" {
+		s += " " + p.Subject
+	}
+	if p.Err != nil {
+		s += ": " + p.Err.Error()
+	}
+	return s
+}
+
+// Unwrap gives the cause, if any.
+func (p *Problem) Unwrap() error { return p.Err }
+
+// Records keeps sessions beyond the life of the process; an engine.Store is one.
+// The revisions are not needed here: one server owns a session.
+type Records interface {
+	Put(ctx context.Context, key string, value []byte) (revision uint64, err error)
+	Get(ctx context.Context, key string) (value []byte, revision uint64, err error)
+	Delete(ctx context.Context, key string) error
+	Keys(ctx context.Context) ([]string, error)
+}
+
+// Options of a Registry.
+type Options struct {
+	Host    host.Host
+	Labs    *labs.Catalog
+	Records Records
+	Log     *slog.Logger
+	// MaxSessions that may have a world at once; 0: 300.
+	MaxSessions int
+	// Idle is how long a session nobody looks at keeps its world; 0: 30 minutes.
+	Idle time.Duration
+}
+
+// Registry is all the sessions of a server.
+type Registry struct {
+	host    host.Host
+	labs    *labs.Catalog
+	records Records
+	log     *slog.Logger
+	max     int
+	idle    time.Duration
+
+	ctx   context.Context // ends with Close
+	stop  context.CancelFunc
+	tasks sync.WaitGroup
+
+	mu       sync.Mutex
+	sessions map[string]*Session
+}
+
+// Open finds the sessions that were kept, takes over the worlds of theirs that
+// still live, and destroys worlds that belong to nobody.
+func Open(ctx context.Context, o Options) (*Registry, error) {
+	r := &Registry{host: o.Host, labs: o.Labs, records: o.Records, log: o.Log, max: o.MaxSessions, idle: o.Idle, sessions: map[string]*Session{}}
+	if r.max == 0 {
+		r.max = 300
+	}
+	if r.idle == 0 {
+		r.idle = 30 * time.Minute
+	}
+	kept, err := r.records.Keys(ctx)
+	if err != nil {
+		return nil, fmt.Errorf("list the kept sessions: %w", err)
+	}
+	living, err := r.host.Worlds(ctx)
+	if err != nil {
+		return nil, fmt.Errorf("list worlds: %w", err)
+	}
+	r.ctx, r.stop = context.WithCancel(context.Background())
+	owned := map[host.WorldID]bool{}
+	for _, key := range kept {
+		s, err := r.restore(ctx, key)
+		if err != nil {
+			// A record that this version can't use (its lab is gone) is told and
+			// left alone: another version may know it.
+			r.log.Warn("a kept session can't be restored", "session", key, "err", err)
+			continue
+		}
+		r.sessions[s.rec.ID] = s
+		if !slices.Contains(living, s.rec.World) {
+			continue
+		}
+		w, err := r.host.World(ctx, s.rec.World)
+		if err != nil {
+			continue // it died since it was listed
+		}
+		now, err := w.Snapshot(ctx)
+		if err != nil {
+			continue
+		}
+		owned[s.rec.World] = true
+		s.adopt(w, now)
+	}
+	for _, id := range living {
+		if owned[id] {
+			continue
+		}
+		if w, err := r.host.World(ctx, id); err == nil {
+			r.destroy(w)
+		}
+	}
+	r.tasks.Go(r.parkIdle)
+	return r, nil
+}
+
+func (r *Registry) restore(ctx context.Context, key string) (*Session, error) {
+	b, _, err := r.records.Get(ctx, key)
+	if err != nil {
+		return nil, err
+	}
+	var rec record
+	if err := json.Unmarshal(b, &rec); err != nil {
+		return nil, err
+	}
+	return r.newSession(rec)
+}
+
+func (r *Registry) newSession(rec record) (*Session, error) {
+	lab := r.labs.Lab(rec.Lab)
+	if lab == nil {
+		return nil, &Problem{Code: CodeNoLab, Subject: rec.Lab}
+	}
+	plan, err := lab.Plan(rec.Variant)
+	if err != nil {
+		return nil, &Problem{Code: CodeNoVariant, Subject: rec.Variant, Err: err}
+	}
+	rec.Variant = plan.Variant
+	text := plan.Text(rec.Language)
+	// Steps that the lab no longer has are forgotten.
+	rec.Done = slices.DeleteFunc(rec.Done, func(id string) bool {
+		return !slices.ContainsFunc(plan.Steps, func(st labs.Step) bool { return st.ID == id })
+	})
+	return &Session{reg: r, plan: plan, text: text, log: r.log, turn: make(chan struct{}, 1), rec: rec, state: StateGone,
+		subs: map[chan Event]struct{}{}, lastUsed: time.Now()}, nil
+}
+
+// Labs is the catalogue.
+func (r *Registry) Labs() *labs.Catalog { return r.labs }
+
+// Host is where the worlds are.
+func (r *Registry) Host() host.Host { return r.host }
+
+// Counts tells how many sessions are known and how many have a world.
+func (r *Registry) Counts() (sessions, worlds int) {
+	r.mu.Lock()
+	all := make([]*Session, 0, len(r.sessions))
+	for _, s := range r.sessions {
+		all = append(all, s)
+	}
+	r.mu.Unlock()
+	for _, s := range all {
+		s.mu.Lock()
+		if s.world != nil {
+			worlds++
+		}
+		s.mu.Unlock()
+	}
+	return len(all), worlds
+}
+
+// Create starts a session; when it returns, its world stands. The token is the
+// learner's key to it and is not kept.
+func (r *Registry) Create(ctx context.Context, lab, variant, language string) (s *Session, token string, err error) {
+	if _, worlds := r.Counts(); worlds >= r.max {
+		return nil, "", &Problem{Code: CodeFull}
+	}
+	token, hash := newToken()
+	s, err = r.newSession(record{ID: newID(), TokenHash: hash, Lab: lab, Variant: variant, Language: language, Created: time.Now().UTC()})
+	if err != nil {
+		return nil, "", err
+	}
+	r.mu.Lock()
+	r.sessions[s.rec.ID] = s
+	r.mu.Unlock()
+	if _, end, err := s.begin(ctx); err != nil {
+		return nil, "", errors.Join(err, r.Delete(context.WithoutCancel(ctx), s))
+	} else {
+		end()
+	}
+	return s, token, nil
+}
+
+// Find is the session id if token is its key; otherwise CodeNoSession, without
+// telling the two cases apart.
+func (r *Registry) Find(id, token string) (*Session, error) {
+	r.mu.Lock()
+	s := r.sessions[id]
+	r.mu.Unlock()
+	if s == nil || !s.authorises(token) {
+		return nil, &Problem{Code: CodeNoSession, Subject: id}
+	}
+	return s, nil
+}
+
+// Delete ends a session: its world, its record, its subscribers.
+func (r *Registry) Delete(ctx context.Context, s *Session) error {
+	select {
+	case s.turn <- struct{}{}:
+		defer func() { <-s.turn }()
+	case <-ctx.Done():
+		return &Problem{Code: CodeBusy, Err: ctx.Err()}
+	}
+	r.mu.Lock()
+	delete(r.sessions, s.rec.ID)
+	r.mu.Unlock()
+	s.mu.Lock()
+	w := s.world
+	s.world, s.state, s.ended = nil, StateGone, true
+	s.stopWatch()
+	s.broadcast(Event{Ended: "deleted"})
+	for ch := range s.subs {
+		delete(s.subs, ch)
+		close(ch)
+	}
+	s.mu.Unlock()
+	var err error
+	if w != nil {
+		if err = w.Destroy(ctx); host.CodeOf(err) == host.CodeNotFound {
+			err = nil
+		}
+	}
+	return errors.Join(err, r.records.Delete(ctx, s.rec.ID))
+}
+
+// Close lets go of everything and waits. Records and worlds stay: whoever opens
+// next finds them.
+func (r *Registry) Close() error {
+	r.stop()
+	r.tasks.Wait()
+	return nil
+}
+
+// parkIdle takes the world from sessions that nobody has looked at for long; it
+// is rebuilt when they come back.
+func (r *Registry) parkIdle() {
+	tick := time.NewTicker(min(r.idle, time.Minute))
+	defer tick.Stop()
+	for {
+		select {
+		case <-r.ctx.Done():
+			return
+		case <-tick.C:
+		}
+		r.mu.Lock()
+		all := make([]*Session, 0, len(r.sessions))
+		for _, s := range r.sessions {
+			all = append(all, s)
+		}
+		r.mu.Unlock()
+		for _, s := range all {
+			r.parkIfIdle(s)
+		}
+	}
+}
+
+func (r *Registry) parkIfIdle(s *Session) {
+	select {
+	case s.turn <- struct{}{}:
+		defer func() { <-s.turn }()
+	default:
+		return // in use
+	}
+	s.mu.Lock()
+	idle := s.world != nil && len(s.subs) == 0 && time.Since(s.lastUsed) > r.idle
+	s.mu.Unlock()
+	if idle {
+		s.lose()
+	}
+}
+
+// destroy ends a world that nobody needs any more, out of the way of the learner.
+func (r *Registry) destroy(w host.World) {
+	r.tasks.Go(func() {
+		ctx, cancel := context.WithTimeout(context.Background(), 30*time.Second)
+		defer cancel()
+		if err := w.Destroy(ctx); err != nil && host.CodeOf(err) != host.CodeNotFound {
+			r.log.Error("destroy", "world", w.ID(), "err", err)
+		}
+	})
+}
+
+func (r *Registry) save(ctx context.Context, rec record) error {
+	b, err := json.Marshal(rec)
+	if err != nil {
+		return fmt.Errorf("encode session %s: %w", rec.ID, err)
+	}
+	if _, err := r.records.Put(ctx, rec.ID, b); err != nil {
+		return fmt.Errorf("keep session %s: %w", rec.ID, err)
+	}
+	return nil
+}
+
+// newID is a public name: 60 random bits in lower case letters and digits.
+func newID() string { return strings.ToLower(rand.Text()[:12]) }

@@ -1,0 +1,800 @@
+package session
+
+import (
+	"context"
+	"crypto/rand"
+	"crypto/sha256"
+	"crypto/subtle"
+	"encoding/base64"
+	"errors"
+	"fmt"
+	"log/slog"
+	"reflect"
+	"slices"
+	"strconv"
+	"sync"
+	"time"
+
+	"kabel/labs"
+	"kabel/sandbox/host"
+	"kabel/sandbox/topo"
+)
+
+// State is where a session's world stands.
+type State string
+
+// The states.
+const (
+	StateReady      State = "ready"
+	StateRebuilding State = "rebuilding" // the world was lost or reset and is being made again
+	StateGone       State = "gone"       // the world is not there; the next request rebuilds it
+)
+
+// StepState is a step's progress.
+type StepState string
+
+// The states of a step. A step that was done stays done.
+const (
+	StepTodo StepState = "todo"
+	StepDone StepState = "done"
+)
+
+// View is what a learner sees of a session.
+type View struct {
+	ID       string        `json:"id"`
+	Lab      string        `json:"lab"`
+	Variant  string        `json:"variant"`
+	Language string        `json:"language"`
+	State    State         `json:"state"`
+	Current  string        `json:"current,omitempty" doc:"the first step that is not done"`
+	Steps    []StepView    `json:"steps"`
+	Nodes    []topo.NodeID `json:"nodes"`
+}
+
+// StepView is one step's progress; Hint is for the current step only, chosen by
+// what the kernel's state is now, in the session's language.
+type StepView struct {
+	ID         string      `json:"id"`
+	State      StepState   `json:"state" enum:"todo,done"`
+	Hint       string      `json:"hint,omitempty"`
+	Prediction *Prediction `json:"prediction,omitempty"`
+}
+
+// Prediction is a learner's answer to a predict question. Answer and Right are
+// known when the step is done: the kernel is the judge.
+type Prediction struct {
+	Choice string `json:"choice"`
+	Answer string `json:"answer,omitempty"`
+	Right  *bool  `json:"right,omitempty"`
+}
+
+// Event is one message to a subscriber; exactly one field is set.
+type Event struct {
+	View   *View
+	Update *topo.Update
+	Probe  *topo.ProbeResult
+	Ended  string // the session is over, and why
+}
+
+// Outcome is what an action left behind.
+type Outcome struct {
+	Revision topo.Rev
+	Probes   []topo.ProbeResult
+	View     View
+}
+
+// record is what outlives the process.
+type record struct {
+	ID          string                `json:"id"`
+	TokenHash   []byte                `json:"token_hash"`
+	Lab         string                `json:"lab"`
+	Variant     string                `json:"variant"`
+	Language    string                `json:"language"`
+	Created     time.Time             `json:"created"`
+	World       host.WorldID          `json:"world"` // the latest that was made for it
+	Generation  int                   `json:"generation"`
+	Done        []string              `json:"done"`
+	Predictions map[string]Prediction `json:"predictions,omitempty"`
+}
+
+// Session is one learner's way through one lab. It is safe for concurrent use.
+type Session struct {
+	reg  *Registry
+	plan *labs.Plan
+	text labs.Text
+	log  *slog.Logger
+
+	// turn is held by the one action that changes the world; mu by whoever
+	// reads or changes the fields below, and never during a call to the host.
+	turn chan struct{}
+
+	mu       sync.Mutex
+	rec      record
+	world    host.World // nil: not there
+	state    State
+	now      topo.Snapshot
+	since    topo.Snapshot      // when the current step became current
+	probes   []topo.ProbeResult // since then
+	probing  []topo.Probe       // under way
+	hint     string
+	holding  bool // an action is under way: checks wait for its end
+	view     View // as last told to the subscribers
+	subs     map[chan Event]struct{}
+	watching context.CancelFunc
+	lastUsed time.Time
+	ended    bool
+}
+
+const maxKeptProbes = 50
+
+func newToken() (token string, hash []byte) {
+	b := make([]byte, 32)
+	rand.Read(b) // never fails, crypto/rand
+	token = base64.RawURLEncoding.EncodeToString(b)
+	return token, hashToken(token)
+}
+
+func hashToken(token string) []byte {
+	h := sha256.Sum256([]byte(token))
+	return h[:]
+}
+
+func (s *Session) authorises(token string) bool {
+	return subtle.ConstantTimeCompare(s.rec.TokenHash, hashToken(token)) == 1
+}
+
+// ID is the session's public name.
+func (s *Session) ID() string { return s.rec.ID }
+
+// Language in which the session's texts are served.
+func (s *Session) Language() string { return s.rec.Language }
+
+// begin takes the turn, waiting for the action under way, and makes sure that
+// the world stands. The caller calls the returned end.
+func (s *Session) begin(ctx context.Context) (host.World, func(), error) {
+	select {
+	case s.turn <- struct{}{}:
+	case <-ctx.Done():
+		return nil, nil, &Problem{Code: CodeBusy, Err: ctx.Err()}
+	}
+	end := func() { <-s.turn }
+	w, err := s.standing(ctx)
+	if err != nil {
+		end()
+		return nil, nil, err
+	}
+	return w, end, nil
+}
+
+// standing is the session's world, rebuilt if it was lost. The caller has the turn.
+func (s *Session) standing(ctx context.Context) (host.World, error) {
+	s.mu.Lock()
+	w, ended := s.world, s.ended
+	s.lastUsed = time.Now()
+	s.mu.Unlock()
+	switch {
+	case ended:
+		return nil, &Problem{Code: CodeNoSession}
+	case w != nil:
+		return w, nil
+	}
+	s.mu.Lock()
+	done := len(s.rec.Done)
+	s.mu.Unlock()
+	return s.build(ctx, done)
+}
+
+// build makes a new world in which the first n steps of the lab are done, and
+// lets go of the old one. The caller has the turn.
+func (s *Session) build(ctx context.Context, n int) (host.World, error) {
+	s.mu.Lock()
+	s.rec.Generation++
+	s.rec.World = host.WorldID(s.rec.ID + "-" + strconv.Itoa(s.rec.Generation))
+	spec := host.Spec{ID: s.rec.World, Machines: s.plan.Machines, Wires: s.plan.Wires, Setup: s.plan.Setup}
+	rec := s.snapshotRecord()
+	s.state = StateRebuilding
+	s.tell()
+	s.mu.Unlock()
+	// The record names the world before it is made, so that whoever finds the
+	// world after a crash knows whose it is.
+	if err := s.reg.save(ctx, rec); err != nil {
+		return nil, err
+	}
+	w, err := s.reg.host.Create(ctx, spec)
+	if err != nil {
+		s.lose()
+		return nil, fmt.Errorf("create a world for session %s: %w", s.rec.ID, err)
+	}
+	for _, step := range s.plan.Steps[:n] {
+		if _, err := w.Apply(ctx, ops(step.Do)); err != nil {
+			s.lose()
+			err = errors.Join(fmt.Errorf("replay step %s: %w", step.ID, err), w.Destroy(context.WithoutCancel(ctx)))
+			return nil, err
+		}
+	}
+	now, err := w.Snapshot(ctx)
+	if err != nil {
+		s.lose()
+		return nil, errors.Join(fmt.Errorf("read the new world: %w", err), w.Destroy(context.WithoutCancel(ctx)))
+	}
+	s.adopt(w, now)
+	s.mu.Lock()
+	rec = s.snapshotRecord()
+	s.mu.Unlock()
+	return w, s.reg.save(ctx, rec)
+}
+
+// adopt makes w the session's world, seen as now, and destroys the one before.
+func (s *Session) adopt(w host.World, now topo.Snapshot) {
+	s.mu.Lock()
+	old := s.world
+	s.world, s.state = w, StateReady
+	s.now, s.since, s.probes = now, now, nil
+	s.stopWatch()
+	s.startWatch()
+	s.judge()
+	s.broadcast(Event{Update: &topo.Update{Snapshot: &now}})
+	s.tell()
+	s.mu.Unlock()
+	if old != nil && old != w {
+		s.reg.destroy(old)
+	}
+}
+
+// lose gives the world up. Should it still live somewhere, it is destroyed.
+func (s *Session) lose() {
+	s.mu.Lock()
+	w := s.world
+	s.world, s.state = nil, StateGone
+	s.stopWatch()
+	s.tell()
+	s.mu.Unlock()
+	if w != nil {
+		s.reg.destroy(w)
+	}
+}
+
+// checkLost forgets the world if err says that it is gone, so that the next
+// request rebuilds it.
+func (s *Session) checkLost(w host.World, err error) error {
+	if code := host.CodeOf(err); code == host.CodeNotFound || code == host.CodeUnavailable {
+		s.mu.Lock()
+		same := s.world == w
+		s.mu.Unlock()
+		if same {
+			s.lose()
+		}
+	}
+	return err
+}
+
+// View is the session as a learner sees it now.
+func (s *Session) View() View {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	return s.makeView()
+}
+
+// Refresh reads the world, so that View shows what was done by hand, and
+// rebuilds a lost one.
+func (s *Session) Refresh(ctx context.Context) (View, error) {
+	w, end, err := s.begin(ctx)
+	if err != nil {
+		return View{}, err
+	}
+	defer end()
+	if _, err := s.look(ctx, w); err != nil {
+		return View{}, err
+	}
+	return s.View(), nil
+}
+
+// Topology reads the world.
+func (s *Session) Topology(ctx context.Context) (topo.Snapshot, error) {
+	w, end, err := s.begin(ctx)
+	if err != nil {
+		return topo.Snapshot{}, err
+	}
+	defer end()
+	return s.look(ctx, w)
+}
+
+// Apply does a step's commands and then its probes. The step must be the
+// current one.
+func (s *Session) Apply(ctx context.Context, stepID string) (Outcome, error) {
+	w, end, err := s.begin(ctx)
+	if err != nil {
+		return Outcome{}, err
+	}
+	defer end()
+	step, err := s.currentStep(stepID)
+	if err != nil {
+		return Outcome{}, err
+	}
+	return s.act(ctx, w, ops(step.Do), step.Probes)
+}
+
+// Op does one command, typed on a node.
+func (s *Session) Op(ctx context.Context, node topo.NodeID, command string) (Outcome, topo.Placed, error) {
+	w, end, err := s.begin(ctx)
+	if err != nil {
+		return Outcome{}, topo.Placed{}, err
+	}
+	defer end()
+	if err := s.checkNode(ctx, w, node); err != nil {
+		return Outcome{}, topo.Placed{}, err
+	}
+	op, err := labs.ParseCommand(node, command)
+	if err != nil {
+		return Outcome{}, topo.Placed{}, &Problem{Code: CodeBadCommand, Err: err}
+	}
+	out, err := s.act(ctx, w, []topo.Placed{op}, nil)
+	return out, op, err
+}
+
+// act is the one way to change the world: ops, then probes, then the checks.
+func (s *Session) act(ctx context.Context, w host.World, do []topo.Placed, ask []topo.Probe) (Outcome, error) {
+	s.hold(true)
+	defer s.hold(false)
+	var out Outcome
+	var err error
+	if len(do) > 0 {
+		out.Revision, err = w.Apply(ctx, do)
+	}
+	for _, p := range ask {
+		if err != nil {
+			break
+		}
+		var r topo.ProbeResult
+		if r, err = s.send(ctx, w, p); err == nil {
+			out.Probes = append(out.Probes, r)
+		}
+	}
+	s.hold(false)
+	// A failed op may have left some done before it: look in any case.
+	now, lookErr := s.look(ctx, w)
+	if err := cmpErr(s.checkLost(w, err), lookErr); err != nil {
+		return Outcome{}, err
+	}
+	out.Revision = now.Revision
+	out.View = s.View()
+	return out, nil
+}
+
+func cmpErr(first, second error) error {
+	if first != nil {
+		return first
+	}
+	return second
+}
+
+// Exec runs a program with the learner's rights.
+func (s *Session) Exec(ctx context.Context, r host.ExecRequest) (host.ExecResult, error) {
+	// A long program must not hold up the buttons: it needs no turn.
+	w, end, err := s.begin(ctx)
+	if err != nil {
+		return host.ExecResult{}, err
+	}
+	err = s.checkNode(ctx, w, r.Node)
+	end()
+	if err != nil {
+		return host.ExecResult{}, err
+	}
+	res, err := w.Exec(ctx, r)
+	if err != nil {
+		return res, s.checkLost(w, err)
+	}
+	_, err = s.look(ctx, w)
+	return res, err
+}
+
+// Probe sends packets from a node.
+func (s *Session) Probe(ctx context.Context, p topo.Probe) (topo.ProbeResult, error) {
+	w, end, err := s.begin(ctx)
+	if err != nil {
+		return topo.ProbeResult{}, err
+	}
+	err = s.checkNode(ctx, w, p.From)
+	end()
+	if err != nil {
+		return topo.ProbeResult{}, err
+	}
+	r, err := s.send(ctx, w, p)
+	if err != nil {
+		return r, s.checkLost(w, err)
+	}
+	_, err = s.look(ctx, w)
+	return r, err
+}
+
+// Predict notes a learner's answer to a step's question. An answer can be
+// changed until the step is done.
+func (s *Session) Predict(ctx context.Context, stepID, choice string) (View, error) {
+	i := s.stepIndex(stepID)
+	if i < 0 {
+		return View{}, &Problem{Code: CodeNoStep, Subject: stepID}
+	}
+	step := s.plan.Steps[i]
+	if step.Predict == nil || !slices.Contains(step.Predict.Options, choice) {
+		return View{}, &Problem{Code: CodeBadChoice, Subject: choice}
+	}
+	s.mu.Lock()
+	if slices.Contains(s.rec.Done, stepID) {
+		s.mu.Unlock()
+		return View{}, &Problem{Code: CodeStepDone, Subject: stepID}
+	}
+	if s.rec.Predictions == nil {
+		s.rec.Predictions = map[string]Prediction{}
+	}
+	s.rec.Predictions[stepID] = Prediction{Choice: choice}
+	s.tell()
+	rec, view := s.snapshotRecord(), s.makeView()
+	s.mu.Unlock()
+	return view, s.reg.save(ctx, rec)
+}
+
+// Reset makes the world anew, as it is at the start of a step; an empty step is
+// the first.
+func (s *Session) Reset(ctx context.Context, stepID string) (View, error) {
+	n := 0
+	if stepID != "" {
+		if n = s.stepIndex(stepID); n < 0 {
+			return View{}, &Problem{Code: CodeNoStep, Subject: stepID}
+		}
+	}
+	select {
+	case s.turn <- struct{}{}:
+	case <-ctx.Done():
+		return View{}, &Problem{Code: CodeBusy, Err: ctx.Err()}
+	}
+	defer func() { <-s.turn }()
+	s.mu.Lock()
+	if s.ended {
+		s.mu.Unlock()
+		return View{}, &Problem{Code: CodeNoSession}
+	}
+	// Steps before n count as done: the new world has their result.
+	s.rec.Done = nil
+	for i, step := range s.plan.Steps {
+		if i < n {
+			s.rec.Done = append(s.rec.Done, step.ID)
+		} else {
+			delete(s.rec.Predictions, step.ID)
+		}
+	}
+	s.hint = ""
+	s.mu.Unlock()
+	if _, err := s.build(ctx, n); err != nil {
+		return View{}, err
+	}
+	return s.View(), nil
+}
+
+// Subscribe delivers the view and a snapshot first and then every change, until
+// ctx ends, the session ends or the subscriber is cancelled; then the channel is
+// closed. A reader that falls behind gets view and snapshot again in place of
+// what it missed.
+func (s *Session) Subscribe(ctx context.Context) (<-chan Event, error) {
+	_, end, err := s.begin(ctx)
+	if err != nil {
+		return nil, err
+	}
+	end()
+	ch := make(chan Event, 64)
+	s.mu.Lock()
+	if s.ended {
+		s.mu.Unlock()
+		return nil, &Problem{Code: CodeNoSession}
+	}
+	s.subs[ch] = struct{}{}
+	s.catchUp(ch)
+	s.startWatch()
+	s.mu.Unlock()
+	s.reg.tasks.Go(func() {
+		select {
+		case <-ctx.Done():
+		case <-s.reg.ctx.Done():
+		}
+		s.mu.Lock()
+		defer s.mu.Unlock()
+		if _, ok := s.subs[ch]; !ok {
+			return // the session ended and closed it
+		}
+		delete(s.subs, ch)
+		close(ch)
+		s.lastUsed = time.Now()
+		if len(s.subs) == 0 {
+			s.stopWatch()
+		}
+	})
+	return ch, nil
+}
+
+// --- below: the caller holds s.mu, where not said otherwise
+
+func (s *Session) snapshotRecord() record {
+	rec := s.rec
+	rec.Done = slices.Clone(rec.Done)
+	rec.Predictions = map[string]Prediction{}
+	for k, v := range s.rec.Predictions {
+		rec.Predictions[k] = v
+	}
+	return rec
+}
+
+func (s *Session) makeView() View {
+	v := View{ID: s.rec.ID, Lab: s.rec.Lab, Variant: s.rec.Variant, Language: s.rec.Language, State: s.state,
+		Steps: []StepView{}, Nodes: []topo.NodeID{}}
+	for _, step := range s.plan.Steps {
+		sv := StepView{ID: step.ID, State: StepTodo}
+		if slices.Contains(s.rec.Done, step.ID) {
+			sv.State = StepDone
+		} else if v.Current == "" {
+			v.Current = step.ID
+			if s.hint != "" {
+				sv.Hint = s.text.Steps[step.ID].Hints[s.hint]
+			}
+		}
+		if p, ok := s.rec.Predictions[step.ID]; ok {
+			sv.Prediction = &p
+		}
+		v.Steps = append(v.Steps, sv)
+	}
+	for _, n := range s.now.Nodes {
+		v.Nodes = append(v.Nodes, n.ID)
+	}
+	return v
+}
+
+// tell sends the view to the subscribers if it changed.
+func (s *Session) tell() {
+	if v := s.makeView(); !reflect.DeepEqual(v, s.view) {
+		s.view = v
+		s.broadcast(Event{View: &v})
+	}
+}
+
+func (s *Session) broadcast(e Event) {
+	for ch := range s.subs {
+		select {
+		case ch <- e:
+		default:
+			// Too slow: forget what waits and start it afresh.
+			for drained := false; !drained; {
+				select {
+				case <-ch:
+				default:
+					drained = true
+				}
+			}
+			s.catchUp(ch)
+		}
+	}
+}
+
+// catchUp puts the present into an empty channel.
+func (s *Session) catchUp(ch chan Event) {
+	v, now := s.makeView(), s.now
+	ch <- Event{View: &v}
+	ch <- Event{Update: &topo.Update{Snapshot: &now}}
+}
+
+// startWatch follows the world while somebody looks.
+func (s *Session) startWatch() {
+	if s.watching != nil || s.world == nil || len(s.subs) == 0 || s.reg.ctx.Err() != nil {
+		return
+	}
+	ctx, cancel := context.WithCancel(s.reg.ctx)
+	s.watching = cancel
+	w := s.world
+	s.reg.tasks.Go(func() { s.follow(ctx, w) })
+}
+
+func (s *Session) stopWatch() {
+	if s.watching != nil {
+		s.watching()
+		s.watching = nil
+	}
+}
+
+// follow runs without s.mu. It keeps its own copy of the world, as told by the
+// host, and lets the session see each state of it.
+func (s *Session) follow(ctx context.Context, w host.World) {
+	updates, err := w.Watch(ctx)
+	if err != nil {
+		if ctx.Err() == nil {
+			s.log.Warn("watch", "session", s.rec.ID, "err", err)
+			s.checkLost(w, err)
+		}
+		return
+	}
+	var seen topo.Snapshot
+	for u := range updates {
+		switch {
+		case u.Snapshot != nil:
+			seen = *u.Snapshot
+		case u.Diff != nil:
+			next, err := u.Diff.Apply(seen)
+			if err != nil {
+				s.log.Error("watch", "session", s.rec.ID, "err", err)
+				continue // the host sends a snapshot after a gap
+			}
+			seen = next
+		}
+		s.see(w, seen)
+	}
+	if ctx.Err() == nil {
+		s.mu.Lock()
+		lost := s.world == w && !s.ended
+		s.mu.Unlock()
+		if lost {
+			s.lose()
+		}
+	}
+}
+
+// look reads the world and sees it. Without s.mu.
+func (s *Session) look(ctx context.Context, w host.World) (topo.Snapshot, error) {
+	now, err := w.Snapshot(ctx)
+	if err != nil {
+		return now, s.checkLost(w, err)
+	}
+	s.see(w, now)
+	return now, nil
+}
+
+// see takes a newer state of the world: subscribers get the difference, checks
+// are judged. Without s.mu.
+func (s *Session) see(w host.World, now topo.Snapshot) {
+	s.mu.Lock()
+	if s.world != w {
+		s.mu.Unlock()
+		return
+	}
+	if now.Revision > s.now.Revision {
+		d := topo.Compare(s.now, now)
+		s.now = now
+		s.broadcast(Event{Update: &topo.Update{Diff: &d}})
+	}
+	changed := s.judge()
+	s.tell()
+	rec := s.snapshotRecord()
+	s.mu.Unlock()
+	if changed {
+		if err := s.reg.save(s.reg.ctx, rec); err != nil {
+			s.log.Error("save", "session", rec.ID, "err", err)
+		}
+	}
+}
+
+// judge moves on through every step whose check the state fulfils, and picks the
+// hint for the first that it doesn't. It says whether a step was done.
+func (s *Session) judge() (changed bool) {
+	if s.holding {
+		return false
+	}
+	s.hint = ""
+	for i := range s.plan.Steps {
+		step := &s.plan.Steps[i]
+		if slices.Contains(s.rec.Done, step.ID) {
+			continue
+		}
+		state := labs.State{Now: s.now, Since: s.since, Probes: s.probes, Probing: s.probing}
+		done, err := step.Check.Eval(s.reg.ctx, state)
+		if err != nil {
+			s.log.Error("check", "session", s.rec.ID, "step", step.ID, "err", err)
+			return changed
+		}
+		if !done {
+			s.hint = s.pickHint(step, state)
+			return changed
+		}
+		s.rec.Done = append(s.rec.Done, step.ID)
+		changed = true
+		if p, ok := s.rec.Predictions[step.ID]; ok && step.Predict != nil {
+			answer, err := step.Predict.Answer.Eval(s.reg.ctx, state)
+			if err != nil {
+				s.log.Error("predict", "session", s.rec.ID, "step", step.ID, "err", err)
+			} else {
+				right := answer == p.Choice
+				p.Answer, p.Right = answer, &right
+				s.rec.Predictions[step.ID] = p
+			}
+		}
+		s.since, s.probes = s.now, nil
+	}
+	return changed
+}
+
+func (s *Session) pickHint(step *labs.Step, state labs.State) string {
+	for _, h := range step.Hints {
+		if h.When == nil {
+			return h.ID
+		}
+		yes, err := h.When.Eval(s.reg.ctx, state)
+		if err != nil {
+			s.log.Error("hint", "session", s.rec.ID, "step", step.ID, "hint", h.ID, "err", err)
+			continue
+		}
+		if yes {
+			return h.ID
+		}
+	}
+	return ""
+}
+
+// --- small things; without s.mu
+
+func (s *Session) hold(on bool) {
+	s.mu.Lock()
+	s.holding = on
+	s.mu.Unlock()
+}
+
+// send probes and notes the result. While it is under way the checks know of it.
+func (s *Session) send(ctx context.Context, w host.World, p topo.Probe) (topo.ProbeResult, error) {
+	s.mu.Lock()
+	s.probing = append(s.probing, p)
+	s.mu.Unlock()
+	r, err := w.Probe(ctx, p)
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	if i := slices.Index(s.probing, p); i >= 0 {
+		s.probing = slices.Delete(slices.Clone(s.probing), i, i+1)
+	}
+	if err != nil || s.world != w {
+		return r, err
+	}
+	s.probes = append(s.probes, r)
+	if extra := len(s.probes) - maxKeptProbes; extra > 0 {
+		s.probes = slices.Clone(s.probes[extra:])
+	}
+	s.broadcast(Event{Probe: &r})
+	return r, nil
+}
+
+func (s *Session) stepIndex(id string) int {
+	return slices.IndexFunc(s.plan.Steps, func(st labs.Step) bool { return st.ID == id })
+}
+
+func (s *Session) currentStep(id string) (*labs.Step, error) {
+	i := s.stepIndex(id)
+	if i < 0 {
+		return nil, &Problem{Code: CodeNoStep, Subject: id}
+	}
+	switch v := s.View(); {
+	case v.Steps[i].State == StepDone:
+		return nil, &Problem{Code: CodeStepDone, Subject: id}
+	case v.Current != id:
+		return nil, &Problem{Code: CodeOutOfOrder, Subject: v.Current}
+	}
+	return &s.plan.Steps[i], nil
+}
+
+// checkNode reads the world again before it refuses a node: it may have been
+// made a moment ago.
+func (s *Session) checkNode(ctx context.Context, w host.World, id topo.NodeID) error {
+	known := func() bool {
+		s.mu.Lock()
+		defer s.mu.Unlock()
+		return s.now.Node(id) != nil
+	}
+	if known() {
+		return nil
+	}
+	if _, err := s.look(ctx, w); err != nil {
+		return err
+	}
+	if !known() {
+		return &Problem{Code: CodeNoNode, Subject: string(id)}
+	}
+	return nil
+}
+
+func ops(commands []labs.Command) []topo.Placed {
+	out := make([]topo.Placed, len(commands))
+	for i, c := range commands {
+		out[i] = c.Op
+	}
+	return out
+}
