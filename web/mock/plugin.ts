@@ -1,0 +1,254 @@
+// Plays the server in `npm run mock`: the API's shapes with toy worlds behind them.
+import { randomUUID } from 'node:crypto';
+import type { IncomingMessage, ServerResponse } from 'node:http';
+import type { Plugin } from 'vite';
+import { WebSocketServer, type WebSocket } from 'ws';
+import type { Command, Probe, ProbeResult, Session, StepProgress, StreamMessage } from '../src/wire';
+import { build, models, type Model } from './models';
+import { Refused, type ToyWorld } from './world';
+
+class Problem extends Error {
+  readonly status: number;
+  readonly more: Record<string, unknown>;
+
+  constructor(status: number, code: string, title: string, more: Record<string, unknown> = {}) {
+    super(title);
+    this.status = status;
+    this.more = { code, title, status, ...more };
+  }
+}
+
+class ToySession {
+  readonly id = randomUUID().slice(0, 8);
+  readonly viewers = new Set<WebSocket>();
+  world: ToyWorld;
+  steps: StepProgress[];
+  readonly model: Model;
+  readonly language: string;
+
+  constructor(model: Model, language: string) {
+    this.model = model;
+    this.language = language;
+    this.world = build(model);
+    this.steps = model.steps.map((s) => ({ id: s.id, state: 'todo' }));
+  }
+
+  tell(): Session {
+    const current = this.steps.find((s) => s.state === 'todo')?.id;
+    const nodes = (this.world.snapshot().nodes ?? []).map((n) => n.id);
+    const said = {
+      id: this.id,
+      lab: this.model.id,
+      variant: '',
+      language: this.language,
+      state: 'ready' as const,
+    };
+    return { ...said, steps: this.steps, nodes, ...(current && { current }) };
+  }
+
+  send(m: StreamMessage): void {
+    for (const v of this.viewers) v.send(JSON.stringify(m));
+  }
+
+  /** One command, then what changed by it, as the kernel would tell. */
+  do(node: string, command: string, applied = 0): void {
+    const before = this.world.snapshot();
+    try {
+      this.world.run(node, command);
+    } catch (e) {
+      if (!(e instanceof Refused)) throw e;
+      const detail = e.message;
+      throw new Problem(422, 'op-failed', 'The command failed', {
+        detail,
+        command,
+        node,
+        errno: e.errno,
+        applied,
+      });
+    }
+    const after = this.world.snapshot();
+    const was = new Map((before.nodes ?? []).map((n) => [n.id, JSON.stringify(n)]));
+    const changed = (after.nodes ?? []).filter((n) => was.get(n.id) !== JSON.stringify(n));
+    const order = (after.nodes ?? []).map((n) => n.id);
+    this.send({ type: 'diff', diff: { from: before.revision, to: after.revision, order, changed } });
+  }
+
+  probe(p: Probe): ProbeResult {
+    const result = this.world.probe(p);
+    this.send({ type: 'probe', result });
+    return result;
+  }
+
+  apply(id: string): ProbeResult[] {
+    const step = this.model.steps.find((s) => s.id === id);
+    const progress = this.steps.find((s) => s.id === id);
+    if (!step || !progress) throw new Problem(404, 'unknown-step', 'There is no such step');
+    step.do.forEach(([node, command], i) => this.do(node, command, i));
+    const results = (step.probes ?? []).map((p) => this.probe(p));
+    progress.state = 'done';
+    delete progress.hint;
+    const prediction = progress.prediction;
+    if (prediction && step.predict) {
+      prediction.answer = step.predict.answer;
+      prediction.right = prediction.choice === prediction.answer;
+    }
+    const next = this.steps.find((s) => s.state === 'todo');
+    if (next?.id === 'cable') next.hint = 'The namespace is there, and still empty: it needs an interface.';
+    this.send({ type: 'session', session: this.tell() });
+    return results;
+  }
+
+  reset(step: string | undefined): void {
+    const revision = this.world.revision;
+    this.world = build(this.model);
+    this.steps = this.model.steps.map((s) => ({ id: s.id, state: 'todo' }));
+    for (const s of this.model.steps) {
+      if (!step || s.id === step) break;
+      this.apply(s.id);
+    }
+    this.world.revision = revision + 1;
+    this.send({ type: 'snapshot', snapshot: this.world.snapshot() });
+    this.send({ type: 'session', session: this.tell() });
+  }
+}
+
+const commandsOf = (m: Model, i: number): Command[] =>
+  (m.steps[i]?.do ?? []).map(([node, command]) => ({ node, command }));
+
+const about = (m: Model) => ({
+  id: m.id,
+  title: m.title,
+  summary: m.summary,
+  track: 'A',
+  minutes: m.minutes,
+  variants:
+    m.id === 'one-namespace'
+      ? [
+          { id: 'english', title: 'kon, 172.16.0.1' },
+          { id: 'korean', title: 'red, 192.168.0.1' },
+        ]
+      : [],
+});
+
+export function mockServer(): Plugin {
+  const sessions = new Map<string, ToySession>();
+
+  const find = (id: string | undefined): ToySession => {
+    const s = sessions.get(id ?? '');
+    if (!s) throw new Problem(404, 'unknown-session', 'There is no such session');
+    return s;
+  };
+
+  function answer(method: string, path: string[], body: Record<string, string>): [number, unknown] {
+    const [what, id, verb, step, act] = path;
+    if (what === 'labs' && !id) {
+      const steps = (m: Model) =>
+        m.steps.map((s, i) => ({ id: s.id, title: s.title, commands: commandsOf(m, i) }));
+      return [200, models.map((m) => ({ ...about(m), steps: steps(m) }))];
+    }
+    if (what === 'labs') {
+      const m = models.find((one) => one.id === id);
+      if (!m) throw new Problem(404, 'unknown-lab', 'There is no such lab');
+      const steps = m.steps.map(({ do: _, predict, ...s }, i) => ({
+        ...s,
+        commands: commandsOf(m, i),
+        ...(predict && { predict: { question: predict.question, options: predict.options } }),
+      }));
+      const intro =
+        '<p>Two machines, a switch and a router. <strong>host1</strong> is where you work; what you make on it is drawn on the right as the kernel tells it.</p>';
+      return [200, { ...about(m), intro, language: 'en', steps }];
+    }
+    if (what !== 'sessions') throw new Problem(404, 'not-found', 'Not Found');
+    if (method === 'POST' && !id) {
+      const m = models.find((one) => one.id === body.lab);
+      if (!m) throw new Problem(404, 'unknown-lab', 'There is no such lab');
+      const s = new ToySession(m, body.language ?? 'en');
+      sessions.set(s.id, s);
+      return [201, { ...s.tell(), token: randomUUID() }];
+    }
+    const s = find(id);
+    const revision = (): { revision: number } => ({ revision: s.world.revision });
+    switch (`${method} ${verb ?? ''}`) {
+      case 'GET ':
+        return [200, s.tell()];
+      case 'DELETE ':
+        sessions.delete(s.id);
+        s.send({ type: 'ended', reason: '' });
+        return [204, undefined];
+      case 'GET topology':
+        return [200, s.world.snapshot()];
+      case 'POST reset':
+        s.reset(body.step);
+        return [200, s.tell()];
+      case 'POST steps':
+        if (act === 'predict') {
+          const progress = s.steps.find((one) => one.id === step);
+          if (progress) progress.prediction = { choice: body.choice ?? '' };
+          return [200, s.tell()];
+        } else {
+          const probes = s.apply(step ?? '');
+          return [200, { ...s.tell(), ...revision(), probes }];
+        }
+      case 'POST ops':
+        s.do(body.node ?? '', body.command ?? '');
+        return [200, { ...s.tell(), ...revision(), command: body.command }];
+      case 'POST exec':
+        return [200, { exit_code: 1, stdout: '', stderr: 'This is a toy: there is no shell behind it.\n' }];
+      case 'POST probes':
+        return [200, s.probe(body as unknown as Probe)];
+    }
+    throw new Problem(405, 'method-not-allowed', 'Method Not Allowed');
+  }
+
+  async function serve(req: IncomingMessage, res: ServerResponse): Promise<void> {
+    const path = new URL(req.url ?? '', 'http://mock').pathname
+      .replace('/api/v1/', '')
+      .split('/')
+      .map(decodeURIComponent);
+    const chunks: Buffer[] = [];
+    for await (const c of req) chunks.push(c as Buffer);
+    const text = Buffer.concat(chunks).toString();
+    try {
+      const [status, body] = answer(
+        req.method ?? 'GET',
+        path,
+        text ? (JSON.parse(text) as Record<string, string>) : {},
+      );
+      res
+        .writeHead(status, { 'Content-Type': 'application/json' })
+        .end(body === undefined ? '' : JSON.stringify(body));
+    } catch (e) {
+      if (!(e instanceof Problem)) throw e;
+      res.writeHead(e.status, { 'Content-Type': 'application/problem+json' }).end(JSON.stringify(e.more));
+    }
+  }
+
+  return {
+    name: 'kabel-mock',
+    configureServer(server) {
+      server.middlewares.use((req, res, next) => {
+        if (req.url?.startsWith('/api/')) void serve(req, res);
+        else next();
+      });
+      const sockets = new WebSocketServer({ noServer: true });
+      server.httpServer?.on('upgrade', (req, socket, head) => {
+        const id = /^\/api\/v1\/sessions\/([^/]+)\/stream$/.exec(req.url ?? '')?.[1];
+        if (!id) return;
+        const s = sessions.get(id);
+        if (!s) {
+          socket.end('HTTP/1.1 404 Not Found\r\n\r\n');
+          return;
+        }
+        sockets.handleUpgrade(req, socket, head, (viewer) => {
+          s.viewers.add(viewer);
+          viewer.on('close', () => s.viewers.delete(viewer));
+          const first: StreamMessage[] = [
+            { type: 'session', session: s.tell() },
+            { type: 'snapshot', snapshot: s.world.snapshot() },
+          ];
+          for (const m of first) viewer.send(JSON.stringify(m));
+        });
+      });
+    },
+  };
+}

@@ -1,0 +1,96 @@
+import type {
+  Applied,
+  ExecResult,
+  Lab,
+  LabSummary,
+  NodeId,
+  OpDone,
+  Probe,
+  ProbeResult,
+  Problem,
+  Session,
+} from './wire';
+
+/** A request that was refused or that could not be made. */
+export class RequestError extends Error {
+  readonly problem: Problem;
+
+  constructor(problem: Problem) {
+    super(problem.detail ?? problem.title);
+    this.problem = problem;
+  }
+}
+
+export interface Api {
+  labs(language: string): Promise<LabSummary[]>;
+  lab(id: string, variant: string, language: string): Promise<Lab>;
+  create(lab: string, variant: string, language: string): Promise<Session>;
+  session(id: string): Promise<Session>;
+  end(id: string): Promise<void>;
+  reset(id: string, step?: string): Promise<Session>;
+  apply(id: string, step: string): Promise<Applied>;
+  predict(id: string, step: string, choice: string): Promise<Session>;
+  op(id: string, node: NodeId, command: string): Promise<OpDone>;
+  exec(id: string, node: NodeId, argv: string[]): Promise<ExecResult>;
+  probe(id: string, probe: Probe): Promise<ProbeResult>;
+  streamUrl(id: string): string;
+}
+
+const root = '/api/v1';
+
+export function httpApi(): Api {
+  const at = (...parts: string[]): string => [root, ...parts.map(encodeURIComponent)].join('/');
+  const session = (id: string, ...rest: string[]): string => at('sessions', id, ...rest);
+  return {
+    labs: (language) => call('GET', at('labs'), { language }),
+    lab: (id, variant, language) =>
+      call('GET', at('labs', id) + (variant ? `?variant=${encodeURIComponent(variant)}` : ''), { language }),
+    create: (lab, variant, language) =>
+      call('POST', at('sessions'), { language, body: { lab, language, ...(variant && { variant }) } }),
+    session: (id) => call('GET', session(id)),
+    end: (id) => call('DELETE', session(id)),
+    reset: (id, step) => call('POST', session(id, 'reset'), { body: step ? { step } : {} }),
+    apply: (id, step) => call('POST', session(id, 'steps', step, 'apply')),
+    predict: (id, step, choice) => call('POST', session(id, 'steps', step, 'predict'), { body: { choice } }),
+    op: (id, node, command) => call('POST', session(id, 'ops'), { body: { node, command } }),
+    exec: (id, node, argv) => call('POST', session(id, 'exec'), { body: { node, argv } }),
+    probe: (id, probe) => call('POST', session(id, 'probes'), { body: probe }),
+    streamUrl: (id) => new URL(session(id, 'stream'), location.href.replace(/^http/, 'ws')).href,
+  };
+}
+
+async function call<T>(
+  method: string,
+  url: string,
+  with_: { language?: string; body?: unknown } = {},
+): Promise<T> {
+  const headers: Record<string, string> = { Accept: 'application/json' };
+  if (with_.language) headers['Accept-Language'] = with_.language;
+  if (with_.body !== undefined) headers['Content-Type'] = 'application/json';
+  let response: Response;
+  try {
+    const body = with_.body === undefined ? null : JSON.stringify(with_.body);
+    response = await fetch(url, { method, headers, body, credentials: 'same-origin' });
+  } catch {
+    throw new RequestError({ code: 'unreachable', title: '' });
+  }
+  if (!response.ok) throw new RequestError(await problemOf(response));
+  if (response.status === 204) return undefined as T;
+  try {
+    return (await response.json()) as T;
+  } catch {
+    throw new RequestError({ code: 'bad-answer', title: '', status: response.status });
+  }
+}
+
+/** What the server said; a proxy in between may answer with something else than a problem. */
+async function problemOf(response: Response): Promise<Problem> {
+  const fallback: Problem = { code: `http-${response.status}`, title: response.statusText };
+  try {
+    const said: unknown = await response.json();
+    if (typeof said !== 'object' || said === null) return { ...fallback, status: response.status };
+    return { ...fallback, ...said, status: response.status };
+  } catch {
+    return { ...fallback, status: response.status };
+  }
+}

@@ -1,0 +1,279 @@
+import { getContext, setContext } from 'svelte';
+import { SvelteMap } from 'svelte/reactivity';
+import { RequestError, type Api } from './api';
+import { applyDiff, changedBetween, splitLink } from './snapshot';
+import type { Connection, StreamEvents } from './socket';
+import type {
+  ExecResult,
+  Lab,
+  LabSummary,
+  LinkId,
+  NodeId,
+  Probe,
+  ProbeResult,
+  Problem,
+  Session,
+  Snapshot,
+  StreamMessage,
+} from './wire';
+
+/** What the store needs of a Stream. */
+interface Line {
+  resync(): void;
+  close(): void;
+}
+export type OpenLine = (url: string, events: StreamEvents, alive: () => Promise<boolean>) => Line;
+
+/** Where an action was asked for: its progress and its problem are shown there. */
+export type Spot =
+  | 'labs'
+  | 'lab'
+  | 'session'
+  | 'probe'
+  | 'command'
+  | `start:${string}`
+  | `step:${string}`
+  | `predict:${string}`
+  | `probe:${string}`;
+
+/** What the command box did last. */
+export type Ran = { node: NodeId; line: string } & ({ done: string } | { exec: ExecResult });
+
+const keptResults = 30;
+
+/**
+ * All that the page knows. Components read it and send intents; only the
+ * server's messages change what it says about the world.
+ */
+export class Store {
+  labs = $state.raw<LabSummary[] | null>(null);
+  lab = $state.raw<Lab | null>(null);
+  session = $state.raw<Session | null>(null);
+  snapshot = $state.raw<Snapshot | null>(null);
+  connection = $state<Connection>('connecting');
+  /** Why the session ended, where the server told. */
+  ended = $state<string | null>(null);
+  results = $state.raw<ProbeResult[]>([]);
+  ran = $state.raw<Ran | null>(null);
+  /** What differs between the last two snapshots that differed visibly. */
+  changed = $state.raw<ReadonlySet<NodeId | LinkId>>(new Set());
+  selected = $state<NodeId | LinkId | null>(null);
+
+  readonly #busy = new SvelteMap<Spot, boolean>();
+  readonly #problems = new SvelteMap<Spot, Problem>();
+  #line: Line | null = null;
+  #language = 'en';
+
+  constructor(
+    private readonly api: Api,
+    private readonly openLine: OpenLine,
+  ) {}
+
+  busy(spot: Spot): boolean {
+    return this.#busy.get(spot) ?? false;
+  }
+  problem(spot: Spot): Problem | undefined {
+    return this.#problems.get(spot);
+  }
+  dismiss(spot: Spot): void {
+    this.#problems.delete(spot);
+  }
+
+  async loadLabs(language: string): Promise<void> {
+    await this.#do('labs', async () => {
+      this.labs = await this.api.labs(language);
+    });
+  }
+
+  /** Begins a new session; null where that failed. */
+  async start(lab: string, variant: string, language: string): Promise<Session | null> {
+    let made: Session | null = null;
+    await this.#do(`start:${lab}`, async () => {
+      made = await this.api.create(lab, variant, language);
+    });
+    return made;
+  }
+
+  /** Shows a session that exists, and follows it until leave. */
+  async open(id: string, language: string): Promise<void> {
+    this.leave();
+    this.#language = language;
+    await this.#do('session', async () => {
+      try {
+        const session = await this.api.session(id);
+        this.session = session;
+        await this.#loadLab(session);
+      } catch (e) {
+        if (!isGone(e)) throw e;
+        this.connection = 'gone';
+        return;
+      }
+      this.#line = this.openLine(
+        this.api.streamUrl(id),
+        { state: (c) => (this.connection = c), message: (m) => this.#receive(m) },
+        () => this.#alive(id),
+      );
+    });
+  }
+
+  leave(): void {
+    this.#line?.close();
+    this.#line = null;
+    this.lab = this.session = this.snapshot = this.ended = this.ran = this.selected = null;
+    this.results = [];
+    this.changed = new Set();
+    this.connection = 'connecting';
+    this.#problems.clear();
+  }
+
+  /** Reads the lab's texts again in another language. */
+  async translate(language: string): Promise<void> {
+    this.#language = language;
+    const session = this.session;
+    if (session) await this.#do('lab', () => this.#loadLab(session));
+  }
+
+  async apply(step: string): Promise<void> {
+    await this.#inSession(`step:${step}`, async (id) => {
+      const { revision: _, probes, ...session } = await this.api.apply(id, step);
+      this.#keep(...(probes ?? []));
+      this.session = session;
+    });
+  }
+
+  async predict(step: string, choice: string): Promise<void> {
+    await this.#inSession(`predict:${step}`, async (id) => {
+      this.session = await this.api.predict(id, step, choice);
+    });
+  }
+
+  async reset(step?: string): Promise<void> {
+    await this.#inSession(step ? `step:${step}` : 'session', async (id) => {
+      this.session = await this.api.reset(id, step);
+      this.results = [];
+      this.ran = null;
+    });
+  }
+
+  async end(): Promise<void> {
+    await this.#inSession('session', async (id) => {
+      await this.api.end(id);
+      this.#line?.close();
+      this.connection = 'gone';
+    });
+  }
+
+  async probe(probe: Probe, spot: Spot = 'probe'): Promise<void> {
+    await this.#inSession(spot, async (id) => {
+      this.#keep(await this.api.probe(id, probe));
+    });
+  }
+
+  /** Does a command through the kernel's own interface, as a step does. */
+  async op(node: NodeId, line: string): Promise<void> {
+    await this.#inSession('command', async (id) => {
+      this.ran = null;
+      const { revision: _, command, ...session } = await this.api.op(id, node, line);
+      this.session = session;
+      this.ran = { node, line, done: command };
+    });
+  }
+
+  /** Runs a line in a shell with the learner's rights. */
+  async exec(node: NodeId, line: string): Promise<void> {
+    await this.#inSession('command', async (id) => {
+      this.ran = null;
+      this.ran = { node, line, exec: await this.api.exec(id, node, ['bash', '-c', line]) };
+    });
+  }
+
+  select(id: NodeId | LinkId | null): void {
+    this.selected = id;
+  }
+
+  /** The last result of a probe. */
+  resultOf(p: Probe): ProbeResult | undefined {
+    return this.results.find(
+      (r) => r.probe.from === p.from && r.probe.kind === p.kind && r.probe.to === p.to,
+    );
+  }
+
+  #receive(m: StreamMessage): void {
+    switch (m.type) {
+      case 'session':
+        this.session = m.session;
+        return;
+      case 'snapshot':
+        return this.#show(m.snapshot);
+      case 'diff': {
+        const next = this.snapshot && applyDiff(this.snapshot, m.diff);
+        if (next) this.#show(next);
+        else this.#line?.resync();
+        return;
+      }
+      case 'probe':
+        return this.#keep(m.result);
+      case 'ended':
+        this.ended = m.reason ?? '';
+        this.connection = 'gone';
+    }
+  }
+
+  #show(next: Snapshot): void {
+    const changed = this.snapshot ? changedBetween(this.snapshot, next) : new Set<string>();
+    if (changed.size > 0) this.changed = changed;
+    this.snapshot = next;
+    const { selected } = this;
+    const nodes = next.nodes ?? [];
+    if (selected && !nodes.some((n) => n.id === splitLink(selected).node)) this.selected = null;
+  }
+
+  /** Adds results, newest first; a probe of ours is told twice, by the answer and by the stream. */
+  #keep(...fresh: ProbeResult[]): void {
+    const key = (r: ProbeResult): string => JSON.stringify([r.probe.from, r.probe.kind, r.probe.to, r.at]);
+    const known = new Set(this.results.map(key));
+    const added = fresh.filter((r) => !known.has(key(r))).reverse();
+    if (added.length > 0) this.results = [...added, ...this.results].slice(0, keptResults);
+  }
+
+  async #loadLab(session: Session): Promise<void> {
+    this.lab = await this.api.lab(session.lab, session.variant ?? '', this.#language);
+  }
+
+  async #alive(id: string): Promise<boolean> {
+    try {
+      this.session = await this.api.session(id);
+      return true;
+    } catch (e) {
+      return !isGone(e);
+    }
+  }
+
+  async #inSession(spot: Spot, work: (id: string) => Promise<void>): Promise<void> {
+    const id = this.session?.id;
+    if (id !== undefined) await this.#do(spot, () => work(id));
+  }
+
+  async #do(spot: Spot, work: () => Promise<void>): Promise<void> {
+    if (this.busy(spot)) return;
+    this.#busy.set(spot, true);
+    this.#problems.delete(spot);
+    try {
+      await work();
+    } catch (e) {
+      if (!(e instanceof RequestError)) throw e;
+      this.#problems.set(spot, e.problem);
+    } finally {
+      this.#busy.delete(spot);
+    }
+  }
+}
+
+function isGone(e: unknown): boolean {
+  const status = e instanceof RequestError ? e.problem.status : undefined;
+  return status === 401 || status === 403 || status === 404 || status === 410;
+}
+
+const key = Symbol('store');
+export const provideStore = (store: Store): Store => setContext(key, store);
+export const useStore = (): Store => getContext<Store>(key);

@@ -1,0 +1,74 @@
+import { machineOf, splitLink, linkId } from '../snapshot';
+import type { LinkId, Netdev, Node, NodeId, Snapshot } from '../wire';
+
+export interface Machine {
+  node: Node;
+  namespaces: Node[];
+}
+
+/** One interface and the namespace that it is in. */
+export interface End {
+  id: LinkId;
+  node: Node;
+  link: Netdev;
+}
+
+/** A snapshot with its cross-references resolved. */
+export class World {
+  readonly machines: Machine[] = [];
+  readonly #ends = new Map<LinkId, End>();
+
+  constructor(s: Snapshot) {
+    const byName = new Map<string, Machine>();
+    for (const node of s.nodes ?? []) {
+      for (const link of node.links ?? []) {
+        const id = linkId(node.id, link.name);
+        this.#ends.set(id, { id, node, link });
+      }
+      if (node.kind === 'netns') {
+        byName.get(machineOf(node.id))?.namespaces.push(node);
+        continue;
+      }
+      const machine: Machine = { node, namespaces: [] };
+      this.machines.push(machine);
+      byName.set(node.id, machine);
+    }
+  }
+
+  end(id: LinkId): End | undefined {
+    return this.#ends.get(id);
+  }
+
+  ends(node: Node): End[] {
+    return (node.links ?? []).flatMap((l) => this.end(linkId(node.id, l.name)) ?? []);
+  }
+
+  /** The other end of a cable. */
+  far(e: End): End | undefined {
+    return e.link.peer ? this.end(e.link.peer) : undefined;
+  }
+
+  /** The machine at the other end, where that is another one. */
+  wiredTo(e: End): string | undefined {
+    const far = e.link.peer ? machineOf(splitLink(e.link.peer).node) : undefined;
+    return far !== undefined && far !== machineOf(e.node.id) && this.end(e.link.peer ?? '') ? far : undefined;
+  }
+
+  /** Every machine's own addresses and those of its namespaces, without their prefix length. */
+  machineWith(address: string): NodeId | undefined {
+    for (const m of this.machines) {
+      for (const n of [m.node, ...m.namespaces]) {
+        if ((n.links ?? []).some((l) => hasAddress(l, address))) return m.node.id;
+      }
+    }
+    return undefined;
+  }
+}
+
+export const hasAddress = (l: Netdev, address: string): boolean =>
+  (l.addresses ?? []).some((a) => a.split('/', 1)[0] === address);
+
+/** The address of "10.0.0.10:9000" or "[fd00::1]:9000". */
+export const hostOf = (socket: string): string =>
+  socket.slice(0, socket.lastIndexOf(':')).replace(/^\[|\]$/g, '');
+export const portOf = (socket: string): string => socket.slice(socket.lastIndexOf(':') + 1);

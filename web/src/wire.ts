@@ -1,0 +1,223 @@
+// The types of the HTTP API and of the stream, as the server writes them.
+// A Go slice or map that is nil arrives as null; `Section` says so.
+
+export type NodeId = string; // "host1", "host1/kon"
+export type LinkId = string; // "host1/kon:veth2"
+type Section<T> = T[] | null;
+
+export type NodeKind = 'host' | 'switch' | 'router' | 'internet' | 'laptop' | 'netns';
+
+export interface Snapshot {
+  revision: number;
+  nodes: Section<Node>;
+}
+
+export interface Node {
+  id: NodeId;
+  kind: NodeKind;
+  links: Section<Netdev>;
+  routes: Section<Route>;
+  rules: Section<Rule>;
+  neighbours: Section<Neighbour>;
+  fdb: Section<FdbEntry>;
+  firewall: Section<Chain>;
+  sockets: Section<Socket>;
+  sysctls: Record<string, string> | null;
+  counters: Record<string, number> | null;
+}
+
+export interface Netdev {
+  name: string;
+  index: number;
+  kind: string;
+  up: boolean;
+  carrier: boolean;
+  mac: string;
+  mtu: number;
+  master?: string;
+  peer?: LinkId;
+  parent?: string;
+  addresses: Section<string>;
+  vxlan?: Vxlan;
+  bridge?: { stp: boolean; vlan_filtering: boolean };
+}
+
+export interface Vxlan {
+  vni: number;
+  local?: string;
+  remote?: string;
+  port: number;
+  learning: boolean;
+}
+
+export interface Route {
+  dst: string;
+  type?: string;
+  via?: string;
+  dev?: string;
+  src?: string;
+  scope?: string;
+  protocol?: string;
+  metric?: number;
+  table?: number;
+  onlink?: boolean;
+  down?: boolean;
+}
+
+export interface Rule {
+  priority: number;
+  text: string;
+}
+
+export interface Neighbour {
+  ip: string;
+  mac?: string;
+  dev: string;
+  state: string;
+}
+
+export interface FdbEntry {
+  mac: string;
+  dev: string;
+  master?: string;
+  vlan?: number;
+  dst?: string;
+  state?: string;
+}
+
+export interface Chain {
+  tool: string;
+  family: string;
+  table: string;
+  name: string;
+  policy?: string;
+  packets: number;
+  bytes: number;
+  rules: Section<FirewallRule>;
+}
+
+export interface FirewallRule {
+  text: string;
+  packets: number;
+  bytes: number;
+}
+
+export interface Socket {
+  protocol: string;
+  local: string;
+  remote?: string;
+}
+
+export interface Diff {
+  from: number;
+  to: number;
+  order?: NodeId[] | null;
+  changed?: NodeChange[] | null;
+}
+
+/** The sections of one node that differ, each whole; an absent section is as it was. */
+export type NodeChange = Pick<Node, 'id'> & Partial<Omit<Node, 'id'>>;
+
+export const probeKinds = ['ping', 'tcp', 'udp', 'http', 'dns', 'traceroute'] as const;
+export type ProbeKind = (typeof probeKinds)[number];
+
+export interface Probe {
+  from: NodeId;
+  kind: ProbeKind;
+  to: string;
+  count?: number;
+}
+
+export interface ProbeResult {
+  probe: Probe;
+  ok: boolean;
+  sent: number;
+  received: number;
+  rtt_ms?: number;
+  reason?: string;
+  detail?: string[] | null;
+  at: string;
+}
+
+export interface Command {
+  node: NodeId;
+  command: string;
+}
+
+export interface LabSummary {
+  id: string;
+  title: string;
+  summary: string;
+  track: string;
+  minutes: number;
+  variants: { id: string; title: string }[] | null;
+  steps: StepSummary[] | null;
+}
+
+export interface StepSummary {
+  id: string;
+  title: string;
+  commands: Command[] | null;
+}
+
+export interface Lab extends Omit<LabSummary, 'steps'> {
+  intro?: string; // HTML, sanitised by the server
+  language?: string;
+  steps: Step[];
+}
+
+export interface Step extends StepSummary {
+  text?: string; // HTML, sanitised by the server
+  probes?: Probe[] | null;
+  predict?: { question: string; options: { id: string; text: string }[] } | null;
+}
+
+export type SessionState = 'ready' | 'starting' | 'rebuilding' | 'failed' | 'gone';
+
+export interface Session {
+  id: string;
+  lab: string;
+  variant?: string;
+  language?: string;
+  state: SessionState;
+  current?: string;
+  steps: StepProgress[] | null;
+  nodes: NodeId[] | null;
+}
+
+export interface StepProgress {
+  id: string;
+  state: 'todo' | 'done';
+  hint?: string;
+  prediction?: { choice: string; answer?: string; right?: boolean };
+}
+
+export type Applied = Session & { revision: number; probes?: ProbeResult[] | null };
+export type OpDone = Session & { revision: number; command: string };
+
+export interface ExecResult {
+  exit_code: number;
+  stdout: string;
+  stderr: string;
+  truncated?: boolean;
+  timed_out?: boolean;
+}
+
+/** RFC 9457; `command`, `node`, `errno` and `applied` come with an op that failed. */
+export interface Problem {
+  code: string;
+  title: string;
+  detail?: string;
+  status?: number;
+  command?: string;
+  node?: NodeId;
+  errno?: string;
+  applied?: number;
+}
+
+export type StreamMessage =
+  | { type: 'session'; session: Session }
+  | { type: 'snapshot'; snapshot: Snapshot }
+  | { type: 'diff'; diff: Diff }
+  | { type: 'probe'; result: ProbeResult }
+  | { type: 'ended'; reason?: string };
