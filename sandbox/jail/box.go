@@ -92,9 +92,6 @@ func (b *Box) start(ctx context.Context) error {
 		close(b.done)
 		return err
 	}
-	if err := b.groups.enter(b.pid); err != nil {
-		return err
-	}
 	sources := []string{"/usr", b.yard.base}
 	if b.yard.tun != "" {
 		sources = append(sources, b.yard.tun)
@@ -128,10 +125,19 @@ func (b *Box) fork(control *os.File) error {
 	if b.yard.exe != nil {
 		path = fmt.Sprintf("/proc/self/fd/%d", b.yard.exe.Fd())
 	}
-	size := b.yard.ids.size
-	p, err := os.StartProcess(path, []string{entryBox, b.yard.tag, b.name}, &os.ProcAttr{Dir: "/", Env: initEnv(),
-		Files: []*os.File{null, null, os.Stderr, control},
-		Sys:   initAttr(b.yard.ids.outside(b.slot), size, nil)})
+	attr := &os.ProcAttr{Dir: "/", Env: initEnv(), Files: []*os.File{null, null, os.Stderr, control},
+		Sys: initAttr(b.yard.ids.outside(b.slot), b.yard.ids.size, nil)}
+	if b.groups.unified != nil {
+		attr.Sys.UseCgroupFD, attr.Sys.CgroupFD = true, int(b.groups.unified.Fd())
+	}
+	var p *os.Process
+	err = onOwnThread(func() (err error) {
+		if err := b.groups.enter(); err != nil {
+			return err
+		}
+		p, err = os.StartProcess(path, []string{entryBox, b.yard.tag, b.name}, attr)
+		return err
+	})
 	if err != nil {
 		return fmt.Errorf("start its init: %w", err)
 	}

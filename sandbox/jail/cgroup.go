@@ -7,7 +7,6 @@ import (
 	"os"
 	"path/filepath"
 	"slices"
-	"strconv"
 	"strings"
 	"time"
 
@@ -143,12 +142,15 @@ func emptyInto(from, to string) error {
 	return nil
 }
 
-// boxCgroup is one box's groups.
+// boxCgroup is one box's groups. To move a whole process into a group stops the
+// machine for 10 ms, so inits are born in theirs, and programs move their only
+// thread where they can.
 type boxCgroup struct {
-	dirs  []string // to be removed, each before its parent
-	inits []string // cgroup.procs files of the init processes
-	procs []string // cgroup.procs files of all processes; empty if there is no hierarchy that tells
-	join  *os.File // a program writes "0" here to be counted; nil if there is no pids controller
+	dirs    []string // to be removed, each before its parent
+	tasks   []string // files of version 1 by which a thread enters, and with it what it forks
+	unified *os.File // the directory of version 2 to be cloned into; nil if there is none
+	procs   []string // cgroup.procs files of all processes; empty if there is no hierarchy that tells
+	join    *os.File // a program writes "0" here to be counted; nil if there is no pids controller
 }
 
 // add makes the groups of a box.
@@ -174,14 +176,12 @@ func (g cgroups) add(name string, l Limits) (b boxCgroup, err error) {
 			return b, err
 		}
 		if c == "pids" {
-			// tasks, not cgroup.procs: to move one's own thread takes no lock on
-			// the whole machine.
 			if b.join, err = os.OpenFile(filepath.Join(dir, "tasks"), os.O_WRONLY, 0); err != nil {
 				return b, err
 			}
 			continue
 		}
-		b.inits = append(b.inits, filepath.Join(dir, "cgroup.procs"))
+		b.tasks = append(b.tasks, filepath.Join(dir, "tasks"))
 	}
 	if g.v2 == "" {
 		return b, nil
@@ -195,8 +195,8 @@ func (g cgroups) add(name string, l Limits) (b boxCgroup, err error) {
 	}
 	if !slices.Contains(g.v2has, "pids") {
 		b.procs = []string{filepath.Join(dir, "cgroup.procs")}
-		b.inits = append(b.inits, b.procs[0])
-		return b, nil
+		b.unified, err = os.Open(dir)
+		return b, err
 	}
 	// Only leaves may have processes, and a limit of the learner's own needs a
 	// group of its own.
@@ -209,8 +209,10 @@ func (g cgroups) add(name string, l Limits) (b boxCgroup, err error) {
 		}
 		b.procs = append(b.procs, filepath.Join(dir, leaf, "cgroup.procs"))
 	}
-	b.inits = append(b.inits, b.procs[0])
 	if err := writeAll(filepath.Join(dir, "learner"), "pids.max", l.Pids); err != nil {
+		return b, err
+	}
+	if b.unified, err = os.Open(filepath.Join(dir, "inits")); err != nil {
 		return b, err
 	}
 	b.join, err = os.OpenFile(b.procs[1], os.O_WRONLY, 0)
@@ -262,10 +264,11 @@ func writeAll(dir string, pairs ...any) error {
 	return nil
 }
 
-// enter puts a new box init into its groups, before it has done anything.
-func (b boxCgroup) enter(pid int) error {
-	for _, f := range b.inits {
-		if err := os.WriteFile(f, []byte(strconv.Itoa(pid)), 0); err != nil {
+// enter moves the calling thread, which must not be the main one, into the groups
+// of version 1. It is to fork the box init and end.
+func (b boxCgroup) enter() error {
+	for _, f := range b.tasks {
+		if err := os.WriteFile(f, []byte("0"), 0); err != nil {
 			return err
 		}
 	}
@@ -274,9 +277,8 @@ func (b boxCgroup) enter(pid int) error {
 
 // remove takes away the groups of a box whose processes are gone.
 func (b boxCgroup) remove() error {
-	if b.join != nil {
-		b.join.Close()
-	}
+	b.join.Close() // nil files don't mind
+	b.unified.Close()
 	var errs []error
 	for _, d := range b.dirs {
 		errs = append(errs, removeCgroup(d))

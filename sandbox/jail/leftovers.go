@@ -134,11 +134,13 @@ func Leftovers(stateDir string) ([]string, error) {
 
 // heldNamespaces are those foreign ones that this process has open.
 func heldNamespaces() ([]string, error) {
-	own := map[string]bool{}
+	own := map[string]string{} // by kind
 	for _, kind := range []string{"net", "mnt", "user", "pid", "uts", "ipc", "cgroup"} {
-		if ns, err := os.Readlink("/proc/self/ns/" + kind); err == nil {
-			own[ns] = true
+		ns, err := os.Readlink("/proc/self/ns/" + kind)
+		if err != nil {
+			return nil, err
 		}
+		own[kind] = ns
 	}
 	fds, err := os.ReadDir("/proc/self/fd")
 	if err != nil {
@@ -147,10 +149,11 @@ func heldNamespaces() ([]string, error) {
 	var held []string
 	for _, fd := range fds {
 		to, err := os.Readlink("/proc/self/fd/" + fd.Name())
-		if err != nil || own[to] {
-			continue
+		if err != nil {
+			continue // it is closed by now
 		}
-		if kind, _, ok := strings.Cut(to, ":["); ok && kind != "socket" && kind != "pipe" {
+		kind, _, _ := strings.Cut(to, ":[")
+		if ns := own[kind]; ns != "" && ns != to {
 			held = append(held, fmt.Sprintf("descriptor %s: %s", fd.Name(), to))
 		}
 	}

@@ -163,7 +163,10 @@ func buildMachine(name string, filesMiB int) error {
 		},
 		func() error { return mount("shm", at("dev/shm"), "tmpfs", plain, "size=4m,nr_inodes=256,mode=1777") },
 		func() error { return mount("proc", at("proc"), "proc", plain|unix.MS_NOEXEC, "") },
+		// Twice, because `ip netns exec` takes one away before it mounts its own,
+		// which the kernel allows only where there is another.
 		func() error { return mount("sysfs", at("sys"), "sysfs", plain|unix.MS_NOEXEC, "") },
+		func() error { return mount(at("sys"), at("sys"), "", unix.MS_BIND, "") },
 		func() error { return fillEtc("/base/etc", at("etc"), name) },
 		// What `ip netns add` does when it is used for the first time.
 		func() error { return mount(at("run/netns"), at("run/netns"), "", unix.MS_BIND, "") },
