@@ -60,31 +60,34 @@ func (r Report) String() string {
 	return b.String()
 }
 
-// Prove plays every variant of a lab on o.Host, as a learner would: the solution
-// twice, every wrong solution once from a fresh start of its step. A step must
-// not pass before it is done; a wrong solution must not pass and must get its
-// hint. o.Records is not used. The error is of the machinery; what is wrong with
-// the lab is in the report.
-func Prove(ctx context.Context, o Options, lab *labs.Lab) (Report, error) {
+// Prove plays every variant of a lab, side by side, as learners would: the
+// solution twice, every wrong solution once from a fresh start of its step. A
+// step must not pass before it is done; a wrong solution must not pass and must
+// get its hint. The error is of the machinery; what is wrong with the lab is in
+// the report.
+func (r *Registry) Prove(ctx context.Context, lab *labs.Lab) (Report, error) {
 	start := time.Now()
 	report := Report{Lab: lab.ID}
-	o.Records = &Memory{}
-	reg, err := Open(ctx, o)
-	if err != nil {
-		return report, err
-	}
 	for _, variant := range append([]string{""}, lab.Variants...) {
-		cases := ProvedCases{Variant: variant}
-		for round := range 2 {
-			p := &proof{reg: reg, round: round, cases: &cases}
-			if err := p.play(ctx, lab.ID, variant); err != nil {
-				return report, errors.Join(fmt.Errorf("%s (%s): %w", lab.ID, variant, err), reg.Close())
-			}
-		}
-		report.Variants = append(report.Variants, cases)
+		report.Variants = append(report.Variants, ProvedCases{Variant: variant})
 	}
+	errs := make([]error, len(report.Variants))
+	var players sync.WaitGroup
+	for i := range report.Variants {
+		players.Go(func() {
+			cases := &report.Variants[i]
+			for round := range 2 {
+				p := &proof{reg: r, round: round, cases: cases}
+				if err := p.play(ctx, lab.ID, cases.Variant); err != nil {
+					errs[i] = fmt.Errorf("%s %s: %w", lab.ID, cases.Variant, err)
+					return
+				}
+			}
+		})
+	}
+	players.Wait()
 	report.Took = time.Since(start)
-	return report, reg.Close()
+	return report, errors.Join(errs...)
 }
 
 type proof struct {
