@@ -24,11 +24,11 @@ type Feed struct {
 
 // NewFeed starts at revision 1 with the nodes of a world that has just been made.
 func NewFeed(nodes []topo.Node) *Feed {
-	return &Feed{
-		now:    topo.Snapshot{Revision: 1, Nodes: nodes},
-		pokes:  map[chan struct{}]struct{}{},
-		closed: make(chan struct{}),
-	}
+	return feedFrom(topo.Snapshot{Revision: 1, Nodes: nodes})
+}
+
+func feedFrom(s topo.Snapshot) *Feed {
+	return &Feed{now: s, pokes: map[chan struct{}]struct{}{}, closed: make(chan struct{})}
 }
 
 // Publish takes the nodes as they are now and returns the revision that shows
@@ -41,18 +41,49 @@ func (f *Feed) Publish(nodes []topo.Node) topo.Rev {
 	if diff.Empty() {
 		return f.now.Revision
 	}
-	f.now = next
+	f.advance(next, diff)
+	return next.Revision
+}
+
+// advance goes on by one diff. The caller holds f.mu.
+func (f *Feed) advance(next topo.Snapshot, diff topo.Diff) {
 	if len(f.recent) == recentDiffs {
 		f.recent = f.recent[1:]
 	}
 	f.recent = append(f.recent, diff)
+	f.show(next)
+}
+
+func (f *Feed) show(next topo.Snapshot) {
+	f.now = next
 	for poke := range f.pokes {
 		select {
 		case poke <- struct{}{}:
 		default: // it has not yet followed the last poke
 		}
 	}
-	return next.Revision
+}
+
+// follow goes on by what another Feed sent, of which this one is a copy. It says
+// whether that fitted; if not, an update was lost and a snapshot is needed. What
+// is already known always fits.
+func (f *Feed) follow(u topo.Update) bool {
+	f.mu.Lock()
+	defer f.mu.Unlock()
+	switch {
+	case u.Snapshot != nil:
+		if u.Snapshot.Revision > f.now.Revision {
+			f.recent = nil
+			f.show(*u.Snapshot)
+		}
+	case u.Diff != nil && u.Diff.To > f.now.Revision:
+		next, err := u.Diff.Apply(f.now)
+		if err != nil {
+			return false
+		}
+		f.advance(next, *u.Diff)
+	}
+	return true
 }
 
 // Now is the last snapshot that was published.
