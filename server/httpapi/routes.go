@@ -36,7 +36,7 @@ type Lab struct {
 	Minutes  int          `json:"minutes" doc:"about how long it takes"`
 	Language string       `json:"language" doc:"of the texts, as served"`
 	Intro    string       `json:"intro,omitempty" doc:"HTML, sanitised"`
-	Variants []LabVariant `json:"variants"`
+	Variants []LabVariant `json:"variants" doc:"the default one first"`
 	Steps    []LabStep    `json:"steps"`
 }
 
@@ -170,12 +170,12 @@ type labsInput struct {
 	Language string `header:"Accept-Language" maxLength:"200"`
 }
 
-func (s *Server) listLabs(_ context.Context, in *labsInput) (*body[[]Lab], error) {
+func (s *Server) listLabs(ctx context.Context, in *labsInput) (*body[[]Lab], error) {
 	out := []Lab{}
 	for _, l := range s.sessions.Labs().Labs() {
-		plan, err := l.Plan("")
+		_, plan, err := s.sessions.Plan(l.ID, "")
 		if err != nil {
-			return nil, err // BuiltIn has checked every variant
+			return nil, s.problemOf(ctx, err)
 		}
 		shown := showLab(l, plan, labs.Negotiate(in.Language))
 		for i := range shown.Steps {
@@ -194,13 +194,9 @@ type labInput struct {
 }
 
 func (s *Server) getLab(ctx context.Context, in *labInput) (*body[Lab], error) {
-	l := s.sessions.Labs().Lab(in.Lab)
-	if l == nil {
-		return nil, problem(string(session.CodeNoLab), in.Lab)
-	}
-	plan, err := l.Plan(in.Variant)
+	l, plan, err := s.sessions.Plan(in.Lab, in.Variant)
 	if err != nil {
-		return nil, problem(string(session.CodeNoVariant), in.Variant)
+		return nil, s.problemOf(ctx, err)
 	}
 	return answer(s, ctx, showLab(l, plan, labs.Negotiate(in.Language)), nil)
 }

@@ -1,7 +1,10 @@
 package httpapi
 
 import (
+	"cmp"
+
 	"kabel/labs"
+	"kabel/server/session"
 )
 
 // showLab is a plan with its texts in a language.
@@ -9,8 +12,8 @@ func showLab(l *labs.Lab, plan *labs.Plan, language string) Lab {
 	text := plan.Text(language)
 	out := Lab{ID: l.ID, Title: text.Title, Summary: text.Summary, Track: l.Track, Minutes: l.Minutes, Language: text.Language,
 		Intro: text.Intro, Variants: []LabVariant{}, Steps: []LabStep{}}
-	for _, id := range l.Variants {
-		out.Variants = append(out.Variants, LabVariant{ID: id, Title: text.Variants[id]})
+	for _, id := range append([]string{session.DefaultVariant}, l.Variants...) {
+		out.Variants = append(out.Variants, LabVariant{ID: id, Title: cmp.Or(text.Variants[id], "Default")})
 	}
 	for _, step := range plan.Steps {
 		words := text.Steps[step.ID]

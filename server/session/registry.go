@@ -69,6 +69,26 @@ type Records interface {
 	Keys(ctx context.Context) ([]string, error)
 }
 
+// DefaultVariant names the lab as its author wrote it, without substitutions.
+const DefaultVariant = "default"
+
+// Plan is the lab's plan of a variant; empty is the default. Codes: CodeNoLab,
+// CodeNoVariant.
+func (r *Registry) Plan(lab, variant string) (*labs.Lab, *labs.Plan, error) {
+	l := r.labs.Lab(lab)
+	if l == nil {
+		return nil, nil, &Problem{Code: CodeNoLab, Subject: lab}
+	}
+	if variant == DefaultVariant {
+		variant = ""
+	}
+	plan, err := l.Plan(variant)
+	if err != nil {
+		return nil, nil, &Problem{Code: CodeNoVariant, Subject: variant, Err: err}
+	}
+	return l, plan, nil
+}
+
 // Options of a Registry.
 type Options struct {
 	Host    host.Host
@@ -166,15 +186,14 @@ func (r *Registry) restore(ctx context.Context, key string) (*Session, error) {
 }
 
 func (r *Registry) newSession(rec record) (*Session, error) {
-	lab := r.labs.Lab(rec.Lab)
-	if lab == nil {
-		return nil, &Problem{Code: CodeNoLab, Subject: rec.Lab}
-	}
-	plan, err := lab.Plan(rec.Variant)
+	_, plan, err := r.Plan(rec.Lab, rec.Variant)
 	if err != nil {
-		return nil, &Problem{Code: CodeNoVariant, Subject: rec.Variant, Err: err}
+		return nil, err
 	}
 	rec.Variant = plan.Variant
+	if rec.Variant == "" {
+		rec.Variant = DefaultVariant
+	}
 	text := plan.Text(rec.Language)
 	// Steps that the lab no longer has are forgotten.
 	rec.Done = slices.DeleteFunc(rec.Done, func(id string) bool {
