@@ -138,8 +138,8 @@ type (
 		Master  string `cel:"master"`
 	}
 	ruleView struct {
-		Exists  bool `cel:"exists"`
-		Packets int  `cel:"packets"`
+		Exists bool `cel:"exists"`
+		Rose   int  `cel:"rose"` // packets since the step became current
 	}
 	socketView struct {
 		Exists bool   `cel:"exists"`
@@ -228,7 +228,7 @@ var functions = []function{
 		return node(&s.Now, a[0]).Sysctls[a[1]]
 	}},
 	{"policy", []argument{nodeName, tableName, anyText}, reflect.TypeFor[string](), func(s *State, a []string, _ int) any {
-		for _, c := range chains(s, a[0], a[1], a[2]) {
+		for _, c := range chains(&s.Now, a[0], a[1], a[2]) {
 			if c.Policy != "" && !strings.EqualFold(c.Policy, "ACCEPT") {
 				return strings.ToUpper(c.Policy)
 			}
@@ -236,14 +236,9 @@ var functions = []function{
 		return "ACCEPT" // also what the kernel does where there is no chain
 	}},
 	{"rule", []argument{nodeName, tableName, anyText, anyText}, reflect.TypeFor[ruleView](), func(s *State, a []string, _ int) any {
-		for _, c := range chains(s, a[0], a[1], a[2]) {
-			for _, r := range c.Rules {
-				if strings.Contains(r.Text, a[3]) {
-					return ruleView{true, int(r.Packets)}
-				}
-			}
-		}
-		return ruleView{}
+		now, found := packets(&s.Now, a)
+		since, _ := packets(&s.Since, a)
+		return ruleView{found, int(now - min(now, since))}
 	}},
 	{"socket", []argument{nodeName, protocolName, portNumber}, reflect.TypeFor[socketView](), func(s *State, a []string, port int) any {
 		for _, k := range node(&s.Now, a[0]).Sockets {
@@ -303,14 +298,27 @@ func routeTo(s string) netip.Prefix {
 }
 
 // chains finds the IPv4 chains of that name, of whatever tool.
-func chains(s *State, id, table, name string) []topo.Chain {
+func chains(s *topo.Snapshot, id, table, name string) []topo.Chain {
 	var out []topo.Chain
-	for _, c := range node(&s.Now, id).Firewall {
+	for _, c := range node(s, id).Firewall {
 		if c.Table == table && c.Name == name && c.Family != "ip6" {
 			out = append(out, c)
 		}
 	}
 	return out
+}
+
+// packets counts what met the first rule of a node, table and chain that has
+// the given words.
+func packets(s *topo.Snapshot, a []string) (n uint64, found bool) {
+	for _, c := range chains(s, a[0], a[1], a[2]) {
+		for _, r := range c.Rules {
+			if strings.Contains(r.Text, a[3]) {
+				return r.Packets, true
+			}
+		}
+	}
+	return 0, false
 }
 
 // rose is how much a counter grew since the step became current. A namespace

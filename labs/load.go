@@ -407,6 +407,9 @@ func (b *builder) world(p *Plan) {
 	for _, m := range b.raw.Machines {
 		node := topo.NodeID(b.sub.apply(m.Name.Text))
 		p.Setup = append(p.Setup, topo.Placed{Node: node, Op: topo.LinkSet{Name: "lo", State: "up"}})
+		if topo.NodeKind(m.Kind) != topo.KindSwitch {
+			p.Setup = append(p.Setup, b.settings(node, m)...)
+		}
 		for _, l := range m.Links {
 			for _, a := range l.Addresses {
 				if c, ok := b.command(node, spot{"ip addr add " + a.Text + " dev " + l.Name.Text, a.Line, a.Column, false}); ok {
@@ -422,6 +425,23 @@ func (b *builder) world(p *Plan) {
 			}
 		}
 	}
+}
+
+// settings are those that a new namespace would take from the computer on which
+// it is made; a lab must run the same everywhere.
+func (b *builder) settings(node topo.NodeID, m machineFile) []topo.Placed {
+	var out []topo.Placed
+	if k := topo.NodeKind(m.Kind); k == topo.KindHost || k == topo.KindLaptop {
+		out = append(out, topo.Placed{Node: node, Op: topo.Sysctl{Key: "net.ipv4.ip_forward", Value: "0"}})
+	}
+	where := []string{"all", "default"}
+	for _, l := range m.Links {
+		where = append(where, strings.ReplaceAll(b.sub.apply(l.Name.Text), ".", "/"))
+	}
+	for _, w := range where {
+		out = append(out, topo.Placed{Node: node, Op: topo.Sysctl{Key: "net.ipv4.conf." + w + ".rp_filter", Value: "0"}})
+	}
+	return out
 }
 
 // cables joins the interfaces; a switch gets a port for each cable.
