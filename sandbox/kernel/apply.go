@@ -3,7 +3,6 @@ package kernel
 import (
 	"context"
 	"errors"
-	"fmt"
 	"net"
 	"net/netip"
 	"os"
@@ -213,9 +212,6 @@ func (a *applier) run(ctx context.Context, m *jail.Machine, node topo.NodeID, o 
 // device finds the index of an interface. One that a program in the background
 // has yet to bring up is waited for.
 func (a *applier) device(ctx context.Context, p *place, name string) (uint32, error) {
-	if len(name) >= unix.IFNAMSIZ {
-		return 0, faultf(unix.EINVAL, "argument %q is wrong: \"dev\" not a valid ifname", name)
-	}
 	if i := p.index(name); i != 0 {
 		return i, nil
 	}
@@ -234,8 +230,8 @@ func (a *applier) appear(ctx context.Context, p *place, name string) (uint32, er
 		return 0, err
 	}
 	defer events.close()
-	if err := unix.SetsockoptInt(events.fd, unix.SOL_NETLINK, unix.NETLINK_ADD_MEMBERSHIP, unix.RTNLGRP_LINK); err != nil {
-		return 0, fmt.Errorf("subscribe to links: %w", err)
+	if err := join(events.fd, unix.RTNLGRP_LINK); err != nil {
+		return 0, err
 	}
 	discard := make([]byte, 512)
 	for deadline := time.Now().Add(appearance); ; {
@@ -284,7 +280,7 @@ func lladdr(mac string) ([]byte, error) {
 
 func (a *applier) linkAdd(ctx context.Context, p *place, node topo.NodeID, o topo.LinkAdd) error {
 	req := request(unix.RTM_NEWLINK, unix.NLM_F_CREATE|unix.NLM_F_EXCL, nl.NewIfInfomsg(unix.AF_UNSPEC))
-	if o.Name == "" || len(o.Name) >= unix.IFNAMSIZ {
+	if o.Name == "" {
 		return faultf(unix.EINVAL, "argument %q is wrong: \"name\" not a valid ifname", o.Name)
 	}
 	req.AddData(attrString(unix.IFLA_IFNAME, o.Name))

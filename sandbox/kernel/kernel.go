@@ -15,6 +15,7 @@ import (
 	"os/exec"
 	"slices"
 	"sync"
+	"time"
 
 	"golang.org/x/sys/unix"
 
@@ -38,6 +39,7 @@ type Host struct {
 	home    home
 	poker   *poker
 	tools   tools
+	tick    time.Duration
 	ends    sync.WaitGroup // one goroutine per world waits for its box
 
 	mu     sync.Mutex
@@ -61,7 +63,7 @@ func New(yard *jail.Yard, o Options) (*Host, error) {
 		unix.Close(int(home))
 		return nil, fmt.Errorf("kernel: %w", err)
 	}
-	return &Host{yard: yard, options: o, home: home, poker: p, tools: findTools(exec.LookPath), worlds: map[host.WorldID]*World{}}, nil
+	return &Host{yard: yard, options: o, home: home, poker: p, tools: findTools(exec.LookPath), tick: tick, worlds: map[host.WorldID]*World{}}, nil
 }
 
 // Create implements host.Host.

@@ -1,6 +1,7 @@
 package kernel
 
 import (
+	"flag"
 	"log/slog"
 	"os"
 	"strings"
@@ -14,6 +15,9 @@ import (
 
 func TestMain(m *testing.M) {
 	jail.Main()
+	if err := flag.Set("rapid.checks", "25"); err != nil { // each makes a world; the command line overrides it
+		panic(err)
+	}
 	os.Exit(m.Run())
 }
 

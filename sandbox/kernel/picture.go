@@ -146,7 +146,7 @@ func (w *World) namespaces(d depth) (open []*netns, err error) {
 		if err := add(&netns{id: m.node(), kind: m.kind, fd: m.NetNS(), borrowed: true}); err != nil {
 			return open, err
 		}
-		names, err := m.Netns()
+		names, err := m.names()
 		if err != nil {
 			return open, fmt.Errorf("list namespaces of %s: %w", m.node(), err)
 		}
@@ -175,6 +175,41 @@ func (w *World) namespaces(d depth) (open []*netns, err error) {
 	}
 	return w.inOrder(open), nil
 }
+
+// names are the machine's named namespaces in the order of their creation. That
+// is the order of the mount table; a namespace's cookie would not do, because
+// every CPU counts its own.
+func (m machine) names() ([]string, error) {
+	names, err := m.Netns()
+	if err != nil || len(names) < 2 {
+		return names, err
+	}
+	var table []byte
+	buf := make([]byte, 16<<10)
+	for len(table) < mountinfoLimit {
+		n, err := unix.Pread(m.Mountinfo(), buf, int64(len(table)))
+		if err != nil {
+			return nil, fmt.Errorf("read mountinfo: %w", err)
+		}
+		if n == 0 {
+			break
+		}
+		table = append(table, buf[:n]...)
+	}
+	place := map[string]int{}
+	for i, line := range strings.Split(string(table), "\n") {
+		if w := strings.Fields(line); len(w) > 4 {
+			if name, ok := strings.CutPrefix(w[4], "/run/netns/"); ok {
+				place[name] = i
+			}
+		}
+	}
+	slices.SortStableFunc(names, func(a, b string) int { return place[a] - place[b] })
+	return names, nil
+}
+
+// mountinfoLimit bounds what is read of a table that a learner can make long.
+const mountinfoLimit = 1 << 20
 
 // inOrder puts every namespace behind its machine.
 func (w *World) inOrder(open []*netns) []*netns {

@@ -311,8 +311,8 @@ func ownRoute(msg *nl.RtMsg, dst netip.Prefix) bool {
 
 func (r *reading) rules() error {
 	err := r.conn.dump(request(unix.RTM_GETRULE, 0, &nl.RtMsg{}), func() { r.node.Rules = []topo.Rule{} }, func(b []byte) {
-		if len(b) < unix.SizeofRtMsg {
-			return
+		if len(b) < unix.SizeofRtMsg || (b[0] != unix.AF_INET && b[0] != unix.AF_INET6) {
+			return // multicast routing has rules of its own
 		}
 		rule := policyRule(b)
 		switch fmt.Sprint(rule.Priority, " ", rule.Text) {

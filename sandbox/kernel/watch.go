@@ -156,6 +156,15 @@ func (o *observer) listen(protocol int, groups ...int) error {
 	if err := unix.SetsockoptInt(fd, unix.SOL_NETLINK, unix.NETLINK_LISTEN_ALL_NSID, 1); err != nil {
 		return fmt.Errorf("listen to all namespaces: %w", err)
 	}
+	return join(fd, groups...)
+}
+
+// join makes a netlink socket hear groups. It must be bound: the kernel takes a
+// socket without a number for itself and spares it its own messages.
+func join(fd int, groups ...int) error {
+	if err := unix.Bind(fd, &unix.SockaddrNetlink{Family: unix.AF_NETLINK}); err != nil {
+		return fmt.Errorf("bind netlink socket: %w", err)
+	}
 	for _, g := range groups {
 		if err := unix.SetsockoptInt(fd, unix.SOL_NETLINK, unix.NETLINK_ADD_MEMBERSHIP, g); err != nil {
 			return fmt.Errorf("join netlink group %d: %w", g, err)
@@ -201,7 +210,7 @@ func drain(fd int) {
 
 // follow reads the world after each poke and tick.
 func (w *World) follow(o *observer) {
-	ticks := time.NewTicker(tick)
+	ticks := time.NewTicker(w.host.tick)
 	defer ticks.Stop()
 	rest := settle
 	for {
