@@ -85,12 +85,20 @@ func startMachine(kids *children, r request, plan *boxPlan, ctl int) (pidfd int,
 	pidfd = -1
 	attr := initAttr(0, plan.IDs, &pidfd)
 	attr.Cloneflags |= unix.CLONE_NEWCGROUP
-	_, err = kids.start(r.ID, []string{entryMachine, plan.Yard, plan.Name, r.Name}, &syscall.ProcAttr{Dir: "/", Env: initEnv(),
+	exited, err := kids.start(r.ID, []string{entryMachine, plan.Yard, plan.Name, r.Name}, &syscall.ProcAttr{Dir: "/", Env: initEnv(),
 		Files: []uintptr{null.Fd(), null.Fd(), 2, uintptr(ctl)}, Sys: attr})
-	if err == nil && pidfd < 0 {
-		err = errors.New("this kernel has no pidfd")
+	if err != nil {
+		return -1, err
 	}
-	return pidfd, err
+	go func() { // ends with the machine
+		if code := <-exited; code != 0 {
+			fmt.Fprintf(os.Stderr, "%s %s: the init of %s ended with code %d\n", entryBox, plan.Name, r.Name, code)
+		}
+	}()
+	if pidfd < 0 {
+		return -1, errors.New("this kernel has no pidfd")
+	}
+	return pidfd, nil
 }
 
 // initAttr gives an init its namespaces, whose ids begin at outside.

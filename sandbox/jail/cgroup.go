@@ -172,16 +172,19 @@ func (g cgroups) add(name string, l Limits) (b boxCgroup, err error) {
 		if err := mkdir(dir); err != nil {
 			return b, err
 		}
-		if err := l.writeV1(dir, c); err != nil {
-			return b, err
-		}
-		if c == "pids" {
+		b.tasks = append(b.tasks, filepath.Join(dir, "tasks"))
+		if c == "pids" { // the inits stay out of the limit
+			dir = filepath.Join(dir, "learner")
+			if err := mkdir(dir); err != nil {
+				return b, err
+			}
 			if b.join, err = os.OpenFile(filepath.Join(dir, "tasks"), os.O_WRONLY, 0); err != nil {
 				return b, err
 			}
-			continue
 		}
-		b.tasks = append(b.tasks, filepath.Join(dir, "tasks"))
+		if err := l.writeV1(dir, c); err != nil {
+			return b, err
+		}
 	}
 	if g.v2 == "" {
 		return b, nil

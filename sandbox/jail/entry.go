@@ -61,19 +61,14 @@ func fatal(err error) {
 // processor and no headroom of garbage.
 func initEnv() []string { return []string{"GOMAXPROCS=1", "GOGC=25"} }
 
-// beInit makes this process a pid 1 that answers requests. A signal that is not
-// caught does nothing to a pid 1, but the Go runtime catches all and would die of
-// some. They are caught and dropped, not ignored: that would be inherited.
+// beInit makes this process a pid 1 that answers requests.
 func beInit(kids *children, begin func(r request, fds []int) func() (reply, []int)) error {
 	// Nobody in the box may look into an init, whatever it keeps of its rights.
 	if err := unix.Prctl(unix.PR_SET_DUMPABLE, 0, 0, 0, 0); err != nil {
 		return fmt.Errorf("dumpable: %w", err)
 	}
-	dropped := make(chan os.Signal, 1)
-	for s := syscall.Signal(1); s <= 64; s++ {
-		if s != unix.SIGCHLD && s != unix.SIGURG { // the runtime sends SIGURG to itself
-			signal.Notify(dropped, s)
-		}
+	if err := catchSignals(); err != nil {
+		return err
 	}
 	died := make(chan os.Signal, 1)
 	signal.Notify(died, unix.SIGCHLD)

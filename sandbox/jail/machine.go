@@ -226,3 +226,11 @@ func (m *Machine) onNetns(ctx context.Context, op, name string) error {
 	}
 	return nil
 }
+
+// KillAll ends every program on the machine; its init and its namespaces stay.
+func (m *Machine) KillAll(ctx context.Context) error {
+	if _, err := m.ctl.call(ctx, request{Op: "kill-all"}); err != nil {
+		return fmt.Errorf("kill all on %s: %w", m.name, err)
+	}
+	return nil
+}

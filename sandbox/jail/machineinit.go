@@ -67,6 +67,12 @@ func (m *machineState) begin(r request, fds []int) func() (reply, []int) {
 	case r.Op == "kill":
 		m.kids.kill(r.Target)
 		return func() (reply, []int) { return reply{}, nil }
+	case r.Op == "kill-all":
+		err := unix.Kill(-1, unix.SIGKILL) // all but this init
+		if err == unix.ESRCH {
+			err = nil
+		}
+		return func() (reply, []int) { return failed(err), nil }
 	case r.Op == "netns-add" && validNetns(r.Name):
 		return func() (reply, []int) { return failed(addNetns(r.Name)), nil }
 	case r.Op == "netns-del" && validNetns(r.Name):

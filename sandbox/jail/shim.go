@@ -112,6 +112,9 @@ func (s *shimPlan) drop() error {
 	if err := unix.Prctl(unix.PR_SET_NO_NEW_PRIVS, 1, 0, 0, 0); err != nil {
 		return fmt.Errorf("no_new_privs: %w", err)
 	}
+	if err := handleHidden(sigDefault); err != nil {
+		return err
+	}
 	return loadSeccomp(s.OneID)
 }
 
