@@ -6,6 +6,7 @@ export interface ModelStep {
   id: string;
   title: string;
   text: string;
+  after?: string;
   do: [machine: string, command: string][];
   probes?: Probe[];
   predict?: { question: string; options: { id: string; text: string }[]; answer: string };
@@ -136,6 +137,8 @@ export const models: Model[] = [
           ],
           answer: 'unreachable',
         },
+        after:
+          '<p>Neither side had an entry that leads to the other: the kernel refused before a single packet left.</p>',
       },
       {
         id: 'routes',

@@ -1,7 +1,7 @@
 // Plays the server in `npm run mock`: the API's shapes with toy worlds behind them.
 import { randomUUID } from 'node:crypto';
 import type { IncomingMessage, ServerResponse } from 'node:http';
-import type { Plugin } from 'vite';
+import type { Plugin, PreviewServer, ViteDevServer } from 'vite';
 import { WebSocketServer, type WebSocket } from 'ws';
 import type { Command, Probe, ProbeResult, Session, StepProgress, StreamMessage } from '../src/wire';
 import { build, models, type Model } from './models';
@@ -223,32 +223,31 @@ export function mockServer(): Plugin {
     }
   }
 
-  return {
-    name: 'kabel-mock',
-    configureServer(server) {
-      server.middlewares.use((req, res, next) => {
-        if (req.url?.startsWith('/api/')) void serve(req, res);
-        else next();
+  function attach(server: ViteDevServer | PreviewServer): void {
+    server.middlewares.use((req, res, next) => {
+      if (req.url?.startsWith('/api/')) void serve(req, res);
+      else next();
+    });
+    const sockets = new WebSocketServer({ noServer: true });
+    server.httpServer?.on('upgrade', (req, socket, head) => {
+      const id = /^\/api\/v1\/sessions\/([^/]+)\/stream$/.exec(req.url ?? '')?.[1];
+      if (!id) return;
+      const s = sessions.get(id);
+      if (!s) {
+        socket.end('HTTP/1.1 404 Not Found\r\n\r\n');
+        return;
+      }
+      sockets.handleUpgrade(req, socket, head, (viewer) => {
+        s.viewers.add(viewer);
+        viewer.on('close', () => s.viewers.delete(viewer));
+        const first: StreamMessage[] = [
+          { type: 'session', session: s.tell() },
+          { type: 'snapshot', snapshot: s.world.snapshot() },
+        ];
+        for (const m of first) viewer.send(JSON.stringify(m));
       });
-      const sockets = new WebSocketServer({ noServer: true });
-      server.httpServer?.on('upgrade', (req, socket, head) => {
-        const id = /^\/api\/v1\/sessions\/([^/]+)\/stream$/.exec(req.url ?? '')?.[1];
-        if (!id) return;
-        const s = sessions.get(id);
-        if (!s) {
-          socket.end('HTTP/1.1 404 Not Found\r\n\r\n');
-          return;
-        }
-        sockets.handleUpgrade(req, socket, head, (viewer) => {
-          s.viewers.add(viewer);
-          viewer.on('close', () => s.viewers.delete(viewer));
-          const first: StreamMessage[] = [
-            { type: 'session', session: s.tell() },
-            { type: 'snapshot', snapshot: s.world.snapshot() },
-          ];
-          for (const m of first) viewer.send(JSON.stringify(m));
-        });
-      });
-    },
-  };
+    });
+  }
+
+  return { name: 'kabel-mock', configureServer: attach, configurePreviewServer: attach };
 }

@@ -150,14 +150,14 @@ export interface LabSummary {
   summary: string;
   track: string;
   minutes: number;
-  variants: { id: string; title: string }[] | null;
-  steps: StepSummary[] | null;
+  variants: { id: string; title: string }[];
+  steps: StepSummary[];
 }
 
 export interface StepSummary {
   id: string;
   title: string;
-  commands: Command[] | null;
+  commands: Command[];
 }
 
 export interface Lab extends Omit<LabSummary, 'steps'> {
@@ -168,8 +168,9 @@ export interface Lab extends Omit<LabSummary, 'steps'> {
 
 export interface Step extends StepSummary {
   text?: string; // HTML, sanitised by the server
-  probes?: Probe[] | null;
-  predict?: { question: string; options: { id: string; text: string }[] } | null;
+  after?: string; // likewise; what the step has shown
+  probes?: Probe[];
+  predict?: { question: string; options: { id: string; text: string }[] };
 }
 
 export type SessionState = 'ready' | 'starting' | 'rebuilding' | 'failed' | 'gone';
@@ -181,8 +182,8 @@ export interface Session {
   language?: string;
   state: SessionState;
   current?: string;
-  steps: StepProgress[] | null;
-  nodes: NodeId[] | null;
+  steps: StepProgress[];
+  nodes: NodeId[];
 }
 
 export interface StepProgress {

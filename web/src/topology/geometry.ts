@@ -80,7 +80,7 @@ function crosses(a: Hop, b: Hop): boolean {
 
 // Widths are estimated, not measured: the layout has to be the same in every
 // browser and in a test without one. The fonts are the page's own.
-export const monoWidth = (text: string, size = 11.5): number => wide(text) * size * 0.6;
+export const monoWidth = (text: string, size = 11): number => wide(text) * size * 0.6;
 export const sansWidth = (text: string, size = 14): number => wide(text) * size * 0.6;
 
 /** Length in characters, those of Korean counted as wide as they are. */

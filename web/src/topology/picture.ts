@@ -67,16 +67,23 @@ const pad = 18;
 const gap = 22;
 const head = 54;
 const column = 136; // of one cable, its label included
+const labelRoom = column - 34;
+const slim = 130; // a pill in a column
 const pillGap = 30;
 const machineGap = 72;
+const wireSpace = 8;
 const portSize = 14;
 const leastInner = 316;
 const legendWidth = 118;
 const perRow = 4;
+const portRoom = 96; // of a port of a switch, its label included
+const overhang = 140;
 
 type Side = 'north' | 'south' | 'west' | 'east';
 interface Pin extends Point {
   side: Side;
+  /** Where the wire begins, if that is further inside the machine. */
+  from?: Point;
 }
 
 /** One machine drawn at the origin. */
@@ -125,7 +132,7 @@ const nodeItem = (node: Node, look: NodeItem['look'], box: Box, titleAt: Point, 
   parent: netnsOf(node.id) ? (node.id.split('/', 1)[0] ?? null) : null,
 });
 
-function linkItem(e: End, shape: Shape, box: Box, width = box.w - 20): LinkItem {
+function linkItem(e: End, shape: Shape, box: Box, width = box.w - 44): LinkItem {
   const lines = shape === 'pill' || shape === 'bar' ? linesOf(e.link) : addressLines(e.link);
   return {
     type: 'link',
@@ -135,7 +142,7 @@ function linkItem(e: End, shape: Shape, box: Box, width = box.w - 20): LinkItem 
     shape,
     box,
     name: cut(e.link.name, width, shape === 'pill' || shape === 'bar' ? sansWidth : (s) => monoWidth(s, 11)),
-    lines: lines.map((l) => cut(l, width, monoWidth)),
+    lines: lines.map((l) => cut(l, box.w - 10, monoWidth)),
     label: null,
     level: netnsOf(e.node.id) ? 3 : 2,
     position: 0,
@@ -217,7 +224,9 @@ function drawContainer(
   const chipsWidth = c.chips.reduce((sum, e) => sum + chipSize(e).w + 6, 0);
   const title = Math.min(220, sansWidth(netnsOf(c.node.id)) + 28);
   const beside = title + chipsWidth <= c.w - 8;
-  const items: Item[] = [nodeItem(c.node, 'netns', box, { x: x + 14, y: y + 25 }, beside ? title : c.w - 28)];
+  const items: Item[] = [
+    nodeItem(c.node, 'netns', box, { x: x + 14, y: y + 25 }, beside ? title - 24 : c.w - 28),
+  ];
   const sizes = c.chips.map((e) => chipSize(e));
   const placed = beside ? flow(sizes, chipsWidth + 1, 6) : flow(sizes, c.w - 28, 6);
   const origin = beside ? { x: x + c.w - 8 - chipsWidth, y: y + 9 } : { x: x + 14, y: y + 38 };
@@ -230,7 +239,7 @@ function drawContainer(
   const cell = c.w / Math.max(1, c.ports.length);
   c.ports.forEach((e, i) => {
     const px = x + cell * (i + 0.5);
-    const port = portItem(e, { x: px, y: y + h }, 'south', Math.min(cell, column) / 2 - 14);
+    const port = portItem(e, { x: px, y: y + h }, 'south', labelRoom);
     const lines = addressLines(e.link).map((l) => cut(l, cell - 22, monoWidth));
     const left = c.ports.length === 1 ? x + 14 : px - Math.max(0, ...lines.map((l) => monoWidth(l))) / 2;
     port.lines = lines;
@@ -367,13 +376,15 @@ function drawHost(m: Machine, w: World, extra: number): Drawing {
 
   const cord = 44;
   const looseSizes = parts.loose.map((l) => ({
-    w: l.ends.reduce((sum, e) => sum + pillSize(e, 126).w + cord, -cord),
-    h: Math.max(...l.ends.map((e) => pillSize(e, 126).h)),
+    w: l.ends.reduce((sum, e) => sum + pillSize(e, slim).w + cord, -cord),
+    h: Math.max(...l.ends.map((e) => pillSize(e, slim).h)),
   }));
   // Lines between a bridge and what stands below it may not run through unplugged cables.
   const isPort = (e: End): boolean => parts.bars.some((b) => b.link.name === e.link.master);
   const apart = parts.loose.length > 0 && [...parts.uplinks, ...parts.tunnels].some(isPort);
-  const looseRoom = apart ? 1 : Math.max(rowWidth, stacksWidth, leastInner - 2 * pad);
+  const looseRoom = apart
+    ? 1
+    : Math.max(rowWidth, stacksWidth, leastInner - 2 * pad, parts.loose.length > 3 ? 640 : 0);
   const loose = flow(looseSizes, looseRoom, gap);
   const lowerWidth = apart ? loose.w + gap + stacksWidth : Math.max(loose.w, stacksWidth);
 
@@ -434,12 +445,12 @@ function drawHost(m: Machine, w: World, extra: number): Drawing {
     const far = w.far(e);
     const from = far && sky.get(far.id);
     if (!far || !from) continue;
-    const size = pillSize(e, 126);
+    const size = pillSize(e, slim);
     const box = { x: from.x - size.w / 2, y, ...size };
     items.push(linkItem(e, 'pill', box));
     cables.push(cable('veth', far, e, [from, { x: from.x, y }]));
   }
-  if (parts.attached.length) y += Math.max(...parts.attached.map((e) => pillSize(e, 126).h)) + pillGap;
+  if (parts.attached.length) y += Math.max(...parts.attached.map((e) => pillSize(e, slim).h)) + pillGap;
 
   // Bridges.
   const portsOf = (bar: End): { e: End; from: Point; far: End }[] =>
@@ -459,7 +470,7 @@ function drawHost(m: Machine, w: World, extra: number): Drawing {
     barBoxes.set(bar.id, box);
     items.push(linkItem(bar, 'bar', box));
     for (const { e, from, far } of ports) {
-      items.push(portItem(e, { x: from.x, y }, 'north', column / 2 + 30));
+      items.push(portItem(e, { x: from.x, y }, 'north', labelRoom));
       cables.push(cable('veth', far, e, [from, { x: from.x, y }]));
     }
     y += h + pillGap;
@@ -469,7 +480,7 @@ function drawHost(m: Machine, w: World, extra: number): Drawing {
       const bar = parts.bars.find((one) => one.link.name === e.link.master);
       const box = bar && barBoxes.get(bar.id);
       const at = { x: (box?.x ?? 0) + 30 + (2 * i + k) * column, y: (box?.y ?? 0) + (box?.h ?? 0) };
-      items.push(portItem(e, at, 'south', column / 2 + 30));
+      items.push(portItem(e, at, 'south', labelRoom));
       return at;
     }) as [Point, Point];
     const low = Math.max(p.y, q.y) + 26;
@@ -493,7 +504,7 @@ function drawHost(m: Machine, w: World, extra: number): Drawing {
     const at = loose.at[i] as Point;
     let left = looseLeft + at.x;
     const boxes = l.ends.map((e) => {
-      const size = pillSize(e, 126);
+      const size = pillSize(e, slim);
       const box = { x: left, y: y + at.y, ...size };
       left += size.w + cord;
       items.push(linkItem(e, 'pill', box));
@@ -513,7 +524,7 @@ function drawHost(m: Machine, w: World, extra: number): Drawing {
       const top = { x: first.x + first.w / 2, y: first.y };
       const points = hang(l.bar, top);
       if (points && l.port) {
-        items.push(portItem(l.port, points[0] as Point, 'south', column / 2 + 20));
+        items.push(portItem(l.port, points[0] as Point, 'south', labelRoom));
         cables.push(cable('veth', l.port, a, points));
       } else if (points) cables.push(cable('port-of', l.bar, a, points));
     }
@@ -562,10 +573,7 @@ function drawHost(m: Machine, w: World, extra: number): Drawing {
   sky.forEach((p, id) => {
     const e = w.end(id);
     if (!e || w.wiredTo(e) === undefined) return;
-    const end = { x: p.x, y: card.h };
-    pins.set(id, { ...end, side: 'south' });
-    const far = w.far(e);
-    if (far) cables.push(cable('wire', e, far, [p, end]));
+    pins.set(id, { x: p.x, y: card.h, side: 'south', from: { ...p } });
   });
   return { w: card.w, h: card.h, items: [machine, ...items, ...netnsItems], cables, pins };
 }
@@ -658,7 +666,7 @@ function drawSwitch(m: Machine, w: World, sideOf: SideOf): Drawing {
   const others = ends.filter((e) => w.wiredTo(e) === undefined);
   const sizes = others.map((e) => chipSize(e));
   const chips = flow(sizes, 1000, 6);
-  const width = Math.max(190, top.length * 104, bottom.length * 104, chips.w + 40);
+  const width = Math.max(190, top.length * (portRoom + 8), bottom.length * (portRoom + 8), chips.w + 40);
   const box = { x: 0, y: 0, w: width, h: 78 };
   const items: Item[] = [nodeItem(m.node, 'switch', box, { x: width / 2, y: 30 }, width - 40)];
   const pins = new Map<LinkId, Pin>();
@@ -725,9 +733,12 @@ function arrange(w: World): Placed[][] {
   for (const row of rows) shift(row, (widest - rowWidth(row)) / 2);
   if (rest.length) rows.push(infrastructure(rest, rows, w));
   const least = Math.min(0, ...rows.flat().map((p) => p.x));
-  for (const row of rows) shift(row, margin - least);
+  for (const row of rows) shift(row, margin - least + besides(rows));
   return rows;
 }
+
+/** Room for wires beside the machines, where there are several rows of them. */
+const besides = (rows: Placed[][]): number => (rows.length > 2 ? machineGap : 0);
 
 const rowWidth = (row: Placed[]): number => {
   const last = row.at(-1);
@@ -752,20 +763,20 @@ function infrastructure(rest: Machine[], hosts: Placed[][], w: World): Placed[] 
   const wish = (m: Machine): number => known.get(m.node.id) ?? middle;
   const order = rest.toSorted((a, b) => wish(a) - wish(b));
 
-  const besides = new Map<LinkId, Side>();
+  const level = new Map<LinkId, Side>();
   order.forEach((m, i) => {
     const next = order[i + 1];
     if (!next || stands(m) === 'host' || stands(next) === 'host') return;
     const e = w.ends(m.node).find((one) => w.wiredTo(one) === next.node.id);
     const far = e && w.far(e);
     if (!far) return;
-    besides.set(e.id, 'east');
-    besides.set(far.id, 'west');
+    level.set(e.id, 'east');
+    level.set(far.id, 'west');
   });
   const infra = new Set(rest.map((m) => m.node.id));
   const sideOf: SideOf = (e) => {
     const other = w.wiredTo(e) ?? '';
-    return { side: besides.get(e.id) ?? (infra.has(other) ? 'south' : 'north'), x: known.get(other) ?? 0 };
+    return { side: level.get(e.id) ?? (infra.has(other) ? 'south' : 'north'), x: known.get(other) ?? 0 };
   };
 
   const row = order.map((machine) => {
@@ -782,11 +793,36 @@ function infrastructure(rest: Machine[], hosts: Placed[][], w: World): Placed[] 
     const [before, one] = [row[i - 1] as Placed, row[i] as Placed];
     one.x = Math.max(one.x, before.x + before.drawing.w + machineGap);
   }
-  // Pushed to the right by each other, they are centred again as a group.
-  const wished = order.reduce((sum, m) => sum + wish(m), 0) / order.length;
-  const got = row.reduce((sum, p) => sum + p.x + p.drawing.w / 2, 0) / row.length;
-  shift(row, wished - got);
+  // Where they pushed each other far beyond the hosts, they are moved back as a group.
+  const beyond = rowWidth(row) - Math.max(0, ...hosts.map(rowWidth));
+  if (beyond > overhang) {
+    const wished = order.reduce((sum, m) => sum + wish(m), 0) / order.length;
+    const got = row.reduce((sum, p) => sum + p.x + p.drawing.w / 2, 0) / row.length;
+    shift(row, wished - got);
+  }
+  straighten(row, hosts, w);
   return row;
+}
+
+/** A port of a switch that is nearly below its wire goes there, so that the wire is straight. */
+function straighten(row: Placed[], hosts: Placed[][], w: World): void {
+  for (const p of row.filter((one) => stands(one.machine) === 'switch')) {
+    const ports = [...p.drawing.pins].filter(([, pin]) => pin.side === 'north');
+    for (const [id, pin] of ports) {
+      const end = w.end(id);
+      const far = end && w.far(end);
+      const host = far && hosts.at(-1)?.find((one) => one.drawing.pins.has(far.id));
+      const above = host && far && (host.drawing.pins.get(far.id)?.x ?? 0) + host.x - p.x;
+      const item = p.drawing.items.find((i) => i.id === id);
+      if (above === undefined || item?.type !== 'link' || !item.label) continue;
+      const others = ports.filter(([other]) => other !== id).map(([, other]) => other.x);
+      const free = others.every((x) => Math.abs(x - above) >= portRoom);
+      if (Math.abs(above - pin.x) > portRoom / 2 || above < 24 || above > p.drawing.w - 24 || !free) continue;
+      item.box.x += above - pin.x;
+      item.label.x += above - pin.x;
+      pin.x = above;
+    }
+  }
 }
 
 /** A pin of one machine in the coordinates of its row. */
@@ -814,13 +850,14 @@ function assemble(w: World, rows: Placed[][]): Picture {
   }
 
   // Each wire as the horizontal stretches that it needs in the channels between the rows.
+  const gaps = new Gaps();
   const wires: { a: Terminal; b: Terminal; hops: WireHop[] }[] = [];
   for (const [id, a] of terminals) {
     const far = w.far(a.end);
     const b = far && terminals.get(far.id);
     if (!b || (wires.some((one) => one.b.end.id === id) && a.end.link.peer)) continue;
     const level = ['west', 'east'].includes(a.pin.side) && a.row === b.row;
-    wires.push({ a, b, hops: level ? [] : stretches(a, b, rows) });
+    wires.push({ a, b, hops: level ? [] : stretches(a, b, rows, gaps) });
   }
   const channels = rows.map((_, channel) => {
     const here = wires.flatMap((one) => one.hops.filter((h) => h.channel === channel));
@@ -845,20 +882,21 @@ function assemble(w: World, rows: Placed[][]): Picture {
     const bottom = (tops[h.channel] as number) + (heights[h.channel] as number);
     return bottom + 26 + 12 * (c.lane[c.here.indexOf(h)] ?? 0);
   };
-  const at = (t: Terminal): Point => {
+  const at = (t: Terminal): Pin => {
     const p = (rows[t.row] as Placed[]).find((one) => one.drawing.pins.has(t.end.id)) as Placed;
     return p.drawing.pins.get(t.end.id) as Pin;
   };
 
   const cables = rows.flat().flatMap((p) => p.drawing.cables);
   for (const { a, b, hops } of wires) {
-    const points = [at(a)];
+    const [first, last] = [at(a), at(b)];
+    const points: Point[] = [...(first.from ? [first.from] : []), first];
     for (const h of hops) {
       if (h.x1 === h.x2) continue;
       const level = laneY(h);
       points.push({ x: h.x1, y: level }, { x: h.x2, y: level });
     }
-    points.push(at(b));
+    points.push(last, ...(last.from ? [last.from] : []));
     cables.push(
       cable(
         'wire',
@@ -875,7 +913,7 @@ function assemble(w: World, rows: Placed[][]): Picture {
   const order = new Map(w.machines.map((m, i) => [m.node.id, i]));
   const machineIndex = (i: Item): number => order.get(i.node.id.split('/', 1)[0] ?? '') ?? 0;
   items.sort((a, b) => machineIndex(a) - machineIndex(b));
-  return { width: right + margin, height: y + margin, items, cables };
+  return { width: right + margin + besides(rows), height: y + margin, items, cables };
 }
 
 /** How far each drawing of a row is lowered, so that wires between neighbours are level. */
@@ -887,12 +925,12 @@ function rises(row: Placed[]): number[] {
   return levels.map((l) => (l === undefined ? 0 : lowest - l));
 }
 
-function stretches(a: Terminal, b: Terminal, rows: Placed[][]): WireHop[] {
+function stretches(a: Terminal, b: Terminal, rows: Placed[][], gaps: Gaps): WireHop[] {
   const [from, to] = a.channel <= b.channel ? [a, b] : [b, a];
   const hops: WireHop[] = [];
   let x = from.pin.x;
   for (let channel = from.channel; channel < to.channel; channel++) {
-    const through = nearestGap(rows[channel + 1] ?? [], x);
+    const through = gaps.take(rows[channel + 1] ?? [], x);
     hops.push({ channel, x1: x, x2: through });
     x = through;
   }
@@ -901,13 +939,22 @@ function stretches(a: Terminal, b: Terminal, rows: Placed[][]): WireHop[] {
   return hops.reverse().map((h) => ({ channel: h.channel, x1: h.x2, x2: h.x1 }));
 }
 
-/** The middle of the space between two machines of a row (or beside it) that is next to x. */
-function nearestGap(row: Placed[], x: number): number {
-  const first = row[0];
-  if (!first) return x;
-  const gaps = row.map((p) => p.x + p.drawing.w + machineGap / 2);
-  gaps.push(first.x - margin / 2);
-  return gaps.reduce((best, g) => (Math.abs(g - x) < Math.abs(best - x) ? g : best));
+/** The spaces beside the machines of a row, through which wires of rows above run side by side. */
+class Gaps {
+  readonly #used = new Map<number, number>();
+
+  /** A place in the space that is next to x. */
+  take(row: Placed[], x: number): number {
+    const middles = row.map((p) => p.x + p.drawing.w + machineGap / 2);
+    if (row[0]) middles.unshift(row[0].x - machineGap / 2);
+    const [first, ...rest] = middles;
+    if (first === undefined) return x;
+    const middle = rest.reduce((best, m) => (Math.abs(m - x) < Math.abs(best - x) ? m : best), first);
+    const n = this.#used.get(middle) ?? 0;
+    this.#used.set(middle, n + 1);
+    const off = (n % 2 ? 1 : -1) * Math.ceil(n / 2) * wireSpace;
+    return middle + Math.max(-machineGap / 2 + 6, Math.min(machineGap / 2 - 6, off));
+  }
 }
 
 function translate(d: Drawing, dx: number, dy: number): void {
@@ -929,7 +976,10 @@ function translate(d: Drawing, dx: number, dy: number): void {
     }
   }
   new Set(d.cables.flatMap((c) => c.points)).forEach(move);
-  d.pins.forEach(move);
+  d.pins.forEach((pin) => {
+    move(pin);
+    if (pin.from) move(pin.from);
+  });
 }
 
 function drawTunnels(w: World, items: Item[]): Cable[] {

@@ -1,0 +1,171 @@
+import { beforeEach, describe, expect, test } from 'vitest';
+import { RequestError, type Api } from './api';
+import type { StreamEvents } from './socket';
+import { Store } from './store.svelte';
+import type { Lab, Node, ProbeResult, Problem, Session, Snapshot } from './wire';
+
+const session = (more: Partial<Session> = {}): Session => ({
+  id: 's1',
+  lab: 'one',
+  state: 'ready',
+  steps: [{ id: 'first', state: 'todo' }],
+  nodes: ['host1'],
+  ...more,
+});
+const lab: Lab = { id: 'one', title: 'One', summary: '', track: 'A', minutes: 1, variants: [], steps: [] };
+const host1: Node = {
+  id: 'host1',
+  kind: 'host',
+  links: [],
+  routes: [],
+  rules: [],
+  neighbours: [],
+  fdb: [],
+  firewall: [],
+  sockets: [],
+  sysctls: {},
+  counters: {},
+};
+const snapshot = (revision: number, ...nodes: Node[]): Snapshot => ({ revision, nodes: [host1, ...nodes] });
+const result = (at: string): ProbeResult => ({
+  probe: { from: 'host1', kind: 'ping', to: '10.0.0.1' },
+  ok: true,
+  sent: 1,
+  received: 1,
+  at,
+});
+const refuse = (problem: Partial<Problem>) => (): Promise<never> =>
+  Promise.reject(new RequestError({ code: 'x', title: 'No', ...problem }));
+const unexpected = refuse({ code: 'unexpected' });
+
+/** A store with a server of canned answers and a line that the test speaks on. */
+function setUp(answers: Partial<Api> = {}) {
+  const api: Api = {
+    labs: unexpected,
+    lab: () => Promise.resolve(lab),
+    create: unexpected,
+    session: () => Promise.resolve(session()),
+    end: unexpected,
+    reset: unexpected,
+    apply: unexpected,
+    predict: unexpected,
+    op: unexpected,
+    exec: unexpected,
+    probe: unexpected,
+    streamUrl: (id) => `ws://here/${id}`,
+    ...answers,
+  };
+  const line = { events: null as StreamEvents | null, resyncs: 0, closed: false };
+  const store = new Store(api, (_, events) => {
+    line.events = events;
+    return { resync: () => line.resyncs++, close: () => (line.closed = true) };
+  });
+  return { store, line };
+}
+
+describe('a session that is open', () => {
+  let at: ReturnType<typeof setUp>;
+  beforeEach(async () => {
+    at = setUp({ apply: () => Promise.resolve({ ...session(), revision: 2, probes: [result('t1')] }) });
+    await at.store.open('s1', 'en');
+  });
+  const say: StreamEvents['message'] = (m) => at.line.events?.message(m);
+
+  test('shows the snapshot and follows its diffs', () => {
+    say({ type: 'snapshot', snapshot: snapshot(1) });
+    say({
+      type: 'diff',
+      diff: { from: 1, to: 2, changed: [{ id: 'host1', routes: [{ dst: '0.0.0.0/0' }] }] },
+    });
+    expect(at.store.snapshot?.revision).toBe(2);
+    expect([...at.store.changed]).toEqual(['host1']);
+    expect(at.line.resyncs).toBe(0);
+  });
+
+  test('asks for a snapshot where a diff is missing, and keeps what it has', () => {
+    say({ type: 'snapshot', snapshot: snapshot(1) });
+    say({ type: 'diff', diff: { from: 2, to: 3 } });
+    expect(at.line.resyncs).toBe(1);
+    expect(at.store.snapshot?.revision).toBe(1);
+    say({ type: 'snapshot', snapshot: snapshot(3) });
+    expect(at.store.snapshot?.revision).toBe(3);
+  });
+
+  test('asks for a snapshot where a diff comes before any', () => {
+    say({ type: 'diff', diff: { from: 2, to: 3 } });
+    expect(at.line.resyncs).toBe(1);
+  });
+
+  test('keeps a result once that comes by both ways, newest first', async () => {
+    say({ type: 'probe', result: result('t1') });
+    await at.store.apply('first');
+    say({ type: 'probe', result: result('t2') });
+    expect(at.store.results.map((r) => r.at)).toEqual(['t2', 't1']);
+    expect(at.store.resultOf({ from: 'host1', kind: 'ping', to: '10.0.0.1' })?.at).toBe('t2');
+    expect(at.store.resultOf({ from: 'host1', kind: 'tcp', to: '10.0.0.1' })).toBeUndefined();
+  });
+
+  test('lets go of what was selected when it vanishes', () => {
+    say({ type: 'snapshot', snapshot: snapshot(1, { ...host1, id: 'host1/kon', kind: 'netns' }) });
+    at.store.select('host1/kon:veth2');
+    say({ type: 'diff', diff: { from: 1, to: 2, order: ['host1'] } });
+    expect(at.store.selected).toBeNull();
+  });
+
+  test('knows that it ended, and why', () => {
+    say({ type: 'ended', reason: 'idle' });
+    expect([at.store.connection, at.store.ended]).toEqual(['gone', 'idle']);
+  });
+
+  test('closes its line when the reader leaves', () => {
+    at.store.leave();
+    expect(at.line.closed).toBe(true);
+    expect(at.store.session).toBeNull();
+  });
+});
+
+describe('what goes wrong', () => {
+  test('is kept where it was asked for, until the next try', async () => {
+    const answers: Problem[] = [{ code: 'op-failed', title: 'The kernel refused', command: 'ip link add' }];
+    const { store } = setUp({
+      apply: () => {
+        const p = answers.pop();
+        return p ? Promise.reject(new RequestError(p)) : Promise.resolve({ ...session(), revision: 1 });
+      },
+    });
+    await store.open('s1', 'en');
+    await store.apply('first');
+    expect(store.problem('step:first')?.command).toBe('ip link add');
+    expect(store.problem('command')).toBeUndefined();
+    expect(store.busy('step:first')).toBe(false);
+    await store.apply('first');
+    expect(store.problem('step:first')).toBeUndefined();
+  });
+
+  test.each([401, 404, 410])('a session that answers %i is gone', async (status) => {
+    const { store, line } = setUp({ session: refuse({ status }) });
+    await store.open('s1', 'en');
+    expect(store.connection).toBe('gone');
+    expect(line.events).toBeNull();
+  });
+
+  test('a server that is not ready is a problem, not a lost session', async () => {
+    const { store } = setUp({ session: refuse({ status: 503, code: 'unavailable' }) });
+    await store.open('s1', 'en');
+    expect(store.connection).toBe('connecting');
+    expect(store.problem('session')?.code).toBe('unavailable');
+  });
+
+  test('one press is one request', async () => {
+    let calls = 0;
+    const { store } = setUp({
+      apply: () => {
+        calls++;
+        return Promise.resolve({ ...session(), revision: 1 });
+      },
+    });
+    await store.open('s1', 'en');
+    await Promise.all([store.apply('first'), store.apply('first')]);
+    expect(calls).toBe(1);
+  });
+});
