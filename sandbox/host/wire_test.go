@@ -245,16 +245,18 @@ func TestLostUpdatesAreMadeGood(t *testing.T) {
 	now := *(<-updates).Snapshot
 	// A forged diff stands for a gap: it begins at a revision that was not seen.
 	stream := make(chan string, 1)
-	spy, err := connect(t, s).Subscribe("kabel.stream.>", func(m *nats.Msg) {
+	spy := connect(t, s)
+	if _, err := spy.Subscribe("kabel.stream.>", func(m *nats.Msg) {
 		select {
 		case stream <- m.Subject:
 		default:
 		}
-	})
-	if err != nil {
+	}); err != nil {
 		t.Fatal(err)
 	}
-	defer func() { _ = spy.Unsubscribe() }()
+	if err := spy.Flush(); err != nil {
+		t.Fatal(err)
+	}
 	apply := func() {
 		if _, err := w.Apply(t.Context(), []topo.Placed{{Node: "host1", Op: topo.LinkSet{Name: "lo", MTU: 1000 + int(now.Revision)}}}); err != nil {
 			t.Fatal(err)
