@@ -118,8 +118,24 @@ func set[T any](dst, src *T) {
 }
 
 func whole(n Node) NodeChange {
-	return NodeChange{ID: n.ID, Kind: &n.Kind, Links: &n.Links, Routes: &n.Routes, Rules: &n.Rules, Neighbours: &n.Neighbours,
-		FDB: &n.FDB, Firewall: &n.Firewall, Sockets: &n.Sockets, Sysctls: &n.Sysctls, Counters: &n.Counters}
+	return NodeChange{ID: n.ID, Kind: &n.Kind, Links: list(n.Links), Routes: list(n.Routes), Rules: list(n.Rules), Neighbours: list(n.Neighbours),
+		FDB: list(n.FDB), Firewall: list(n.Firewall), Sockets: list(n.Sockets), Sysctls: dict(n.Sysctls), Counters: dict(n.Counters)}
+}
+
+// list and dict are never nil inside: JSON would write that as null, and the
+// reader would take a section that is now empty for one that is as it was.
+func list[T any](s []T) *[]T {
+	if s == nil {
+		s = []T{}
+	}
+	return &s
+}
+
+func dict[V any](m map[string]V) *map[string]V {
+	if m == nil {
+		m = map[string]V{}
+	}
+	return &m
 }
 
 func change(a, b Node) NodeChange {
