@@ -110,14 +110,7 @@ func (c *Client) call(ctx context.Context, v verb, r request) (reply, error) {
 	defer stopTimer()
 	ctx, stop := context.WithCancelCause(ctx)
 	defer stop(nil)
-	c.mu.Lock()
-	alive := c.alive
-	c.mu.Unlock()
-	// A host that is known to be silent may be back before its next beat: only
-	// one that falls silent during the call ends it.
-	if alive.Err() == nil {
-		defer context.AfterFunc(alive, func() { stop(errSilent) })()
-	}
+	defer c.whenSilent(func() { stop(errSilent) })()
 	data, err := json.Marshal(r)
 	if err != nil {
 		return reply{}, Errorf(CodeInvalid, "%s: %w", v, err)
@@ -140,6 +133,23 @@ func (c *Client) call(ctx context.Context, v verb, r request) (reply, error) {
 		return out, out.Error.err()
 	}
 	return out, nil
+}
+
+// whenSilent calls end once the host falls silent. One that is silent already may
+// be back and merely not have beaten yet, so it gets its time once more.
+func (c *Client) whenSilent(end func()) (forget func() bool) {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	if c.alive.Err() == nil {
+		return context.AfterFunc(c.alive, end)
+	}
+	return time.AfterFunc(silence, func() {
+		c.mu.Lock()
+		defer c.mu.Unlock()
+		if c.alive.Err() != nil {
+			end()
+		}
+	}).Stop
 }
 
 // failed says why there was no answer, and tells the host to stop if it is the

@@ -131,6 +131,7 @@ func (s *server) accept(ctx context.Context, m *nats.Msg) {
 		return
 	}
 	if s.closing {
+		s.respond(m, reply{Error: toWire(Errorf(CodeUnavailable, "host %s is closing", s.id))})
 		return
 	}
 	if s.calls >= maxInFlight {
