@@ -108,21 +108,23 @@ func openCgroups(name string) (cgroups, error) {
 // enableController passes a controller of the unified hierarchy on to the yard's
 // boxes.
 func enableController(mount, dir, c string) error {
-	enable := func(d string) error {
-		return os.WriteFile(filepath.Join(d, "cgroup.subtree_control"), []byte("+"+c), 0)
-	}
-	err := enable(mount)
+	err := passOn(mount, c)
 	if errors.Is(err, unix.EBUSY) {
 		// This is not the machine's root but a container's, and it has processes
 		// of its own, which a group that hands on controllers may not have.
 		if err = emptyInto(mount, filepath.Join(mount, "kabel-host")); err == nil {
-			err = enable(mount)
+			err = passOn(mount, c)
 		}
 	}
 	if err != nil {
 		return err
 	}
-	return enable(dir)
+	return passOn(dir, c)
+}
+
+// passOn lets the groups below dir have a controller.
+func passOn(dir, controller string) error {
+	return os.WriteFile(filepath.Join(dir, "cgroup.subtree_control"), []byte("+"+controller), 0)
 }
 
 func emptyInto(from, to string) error {
@@ -144,85 +146,57 @@ func emptyInto(from, to string) error {
 
 // boxCgroup is one box's groups. To move a whole process into a group stops the
 // machine for 10 ms, so inits are born in theirs, and programs move their only
-// thread where they can.
+// thread where they can, which is in version 1.
+//
+// Memory is limited for all together. Processes and processor time are limited
+// in a group "learner" below, which programs join when they start: a fork bomb
+// or a busy loop must not keep an init from answering.
 type boxCgroup struct {
-	dirs    []string // to be removed, each before its parent
-	tasks   []string // files of version 1 by which a thread enters, and with it what it forks
-	unified *os.File // the directory of version 2 to be cloned into; nil if there is none
-	procs   []string // cgroup.procs files of all processes; empty if there is no hierarchy that tells
-	join    *os.File // a program writes "0" here to be counted; nil if there is no pids controller
+	dirs    []string   // to be removed, each before its parent
+	tasks   []string   // files of version 1 by which a thread enters, and with it what it forks
+	unified *os.File   // the directory of version 2 to be cloned into; nil if there is none
+	procs   []string   // cgroup.procs files of all processes; empty if there is no hierarchy that tells
+	joins   []*os.File // a program writes "0" to each of them to be the learner's
 }
 
 // add makes the groups of a box.
 func (g cgroups) add(name string, l Limits) (b boxCgroup, err error) {
-	defer func() {
-		if err != nil {
-			err = errors.Join(err, b.remove())
-		}
-	}()
-	mkdir := func(dir string) error {
-		if err := os.Mkdir(dir, 0o755); err != nil {
-			return err
-		}
-		b.dirs = slices.Insert(b.dirs, 0, dir)
-		return nil
-	}
 	for c, top := range g.v1 {
-		dir := filepath.Join(top, name)
-		if err := mkdir(dir); err != nil {
-			return b, err
-		}
-		b.tasks = append(b.tasks, filepath.Join(dir, "tasks"))
-		if c == "pids" { // the inits stay out of the limit
-			dir = filepath.Join(dir, "learner")
-			if err := mkdir(dir); err != nil {
-				return b, err
-			}
-			if b.join, err = os.OpenFile(filepath.Join(dir, "tasks"), os.O_WRONLY, 0); err != nil {
-				return b, err
-			}
-		}
-		if err := l.writeV1(dir, c); err != nil {
-			return b, err
+		if err = b.addV1(filepath.Join(top, name), c, l); err != nil {
+			break
 		}
 	}
-	if g.v2 == "" {
-		return b, nil
+	if err == nil && g.v2 != "" {
+		err = b.addV2(filepath.Join(g.v2, name), g.v2has, l)
 	}
-	dir := filepath.Join(g.v2, name)
-	if err := mkdir(dir); err != nil {
-		return b, err
+	if err != nil {
+		err = errors.Join(err, b.remove())
 	}
-	if err := l.writeV2(dir, g.v2has); err != nil {
-		return b, err
-	}
-	if !slices.Contains(g.v2has, "pids") {
-		b.procs = []string{filepath.Join(dir, "cgroup.procs")}
-		b.unified, err = os.Open(dir)
-		return b, err
-	}
-	// Only leaves may have processes, and a limit of the learner's own needs a
-	// group of its own.
-	if err := os.WriteFile(filepath.Join(dir, "cgroup.subtree_control"), []byte("+pids"), 0); err != nil {
-		return b, err
-	}
-	for _, leaf := range []string{"inits", "learner"} {
-		if err := mkdir(filepath.Join(dir, leaf)); err != nil {
-			return b, err
-		}
-		b.procs = append(b.procs, filepath.Join(dir, leaf, "cgroup.procs"))
-	}
-	if err := writeAll(filepath.Join(dir, "learner"), "pids.max", l.Pids); err != nil {
-		return b, err
-	}
-	if b.unified, err = os.Open(filepath.Join(dir, "inits")); err != nil {
-		return b, err
-	}
-	b.join, err = os.OpenFile(b.procs[1], os.O_WRONLY, 0)
 	return b, err
 }
 
-func (l Limits) writeV1(dir, controller string) error {
+func (b *boxCgroup) mkdir(dir string) error {
+	if err := os.Mkdir(dir, 0o755); err != nil {
+		return err
+	}
+	b.dirs = slices.Insert(b.dirs, 0, dir)
+	return nil
+}
+
+func (b *boxCgroup) addJoin(file string) error {
+	f, err := os.OpenFile(file, os.O_WRONLY, 0)
+	if err == nil {
+		b.joins = append(b.joins, f)
+	}
+	return err
+}
+
+func (b *boxCgroup) addV1(dir, controller string, l Limits) error {
+	if err := b.mkdir(dir); err != nil {
+		return err
+	}
+	b.tasks = append(b.tasks, filepath.Join(dir, "tasks"))
+	learner := filepath.Join(dir, "learner")
 	switch controller {
 	case "memory":
 		// Without the second, sockets' buffers are not counted at all. Not every
@@ -233,27 +207,66 @@ func (l Limits) writeV1(dir, controller string) error {
 		}
 		return writeAll(dir, "memory.limit_in_bytes", l.MemoryMiB<<20)
 	case "pids":
-		return writeAll(dir, "pids.max", l.Pids)
+		return first(
+			func() error { return b.mkdir(learner) },
+			func() error { return writeAll(learner, "pids.max", l.Pids) },
+			func() error { return b.addJoin(filepath.Join(learner, "tasks")) },
+		)
 	default:
-		return writeAll(dir, "cpu.cfs_period_us", cpuPeriod, "cpu.cfs_quota_us", l.CPUPercent*cpuPeriod/100)
+		return first(
+			func() error { return b.mkdir(learner) },
+			func() error {
+				return writeAll(learner, "cpu.cfs_period_us", cpuPeriod, "cpu.cfs_quota_us", l.CPUPercent*cpuPeriod/100)
+			},
+			func() error { return b.addJoin(filepath.Join(learner, "tasks")) },
+		)
 	}
 }
 
 const cpuPeriod = 100000
 
-func (l Limits) writeV2(dir string, has []string) error {
-	if slices.Contains(has, "memory") {
-		if err := writeAll(dir, "memory.max", l.MemoryMiB<<20); err != nil {
+// addV2 makes one group if no controller is there, and else, because only leaves
+// may have processes, one for the inits and one for the learner.
+func (b *boxCgroup) addV2(dir string, has []string, l Limits) (err error) {
+	if err := b.mkdir(dir); err != nil {
+		return err
+	}
+	inits, learner := dir, filepath.Join(dir, "learner")
+	if len(has) > 0 {
+		inits = filepath.Join(dir, "inits")
+		if err := errors.Join(b.mkdir(inits), b.mkdir(learner)); err != nil {
 			return err
 		}
-		if err := writeAll(dir, "memory.swap.max", 0); err != nil && !errors.Is(err, os.ErrNotExist) {
+		b.procs = []string{filepath.Join(learner, "cgroup.procs")}
+		if err := b.addJoin(b.procs[0]); err != nil {
 			return err
 		}
 	}
-	if slices.Contains(has, "cpu") {
-		return writeAll(dir, "cpu.max", fmt.Sprintf("%d %d", l.CPUPercent*cpuPeriod/100, cpuPeriod))
+	for _, c := range has {
+		switch c {
+		case "memory":
+			if err = writeAll(dir, "memory.max", l.MemoryMiB<<20); err != nil {
+				return err
+			}
+			if err = writeAll(dir, "memory.swap.max", 0); errors.Is(err, os.ErrNotExist) {
+				err = nil // there is no swap
+			}
+		case "pids":
+			if err = passOn(dir, c); err == nil {
+				err = writeAll(learner, "pids.max", l.Pids)
+			}
+		case "cpu":
+			if err = passOn(dir, c); err == nil {
+				err = writeAll(learner, "cpu.max", fmt.Sprintf("%d %d", l.CPUPercent*cpuPeriod/100, cpuPeriod))
+			}
+		}
+		if err != nil {
+			return err
+		}
 	}
-	return nil
+	b.procs = append(b.procs, filepath.Join(inits, "cgroup.procs"))
+	b.unified, err = os.Open(inits)
+	return err
 }
 
 // writeAll writes pairs of file name and value.
@@ -280,9 +293,13 @@ func (b boxCgroup) enter() error {
 
 // remove takes away the groups of a box whose processes are gone.
 func (b boxCgroup) remove() error {
-	b.join.Close() // nil files don't mind
-	b.unified.Close()
 	var errs []error
+	for _, j := range b.joins {
+		errs = append(errs, j.Close())
+	}
+	if b.unified != nil {
+		errs = append(errs, b.unified.Close())
+	}
 	for _, d := range b.dirs {
 		errs = append(errs, removeCgroup(d))
 	}

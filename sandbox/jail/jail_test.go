@@ -20,6 +20,9 @@ func TestMain(m *testing.M) {
 			os.Exit(1)
 		}
 	}
+	if os.Getenv(answerEnv) != "" {
+		sayWho()
+	}
 	if dir := os.Getenv(victimEnv); dir != "" {
 		if err := beVictim(dir); err != nil {
 			fmt.Fprintln(os.Stderr, err)

@@ -50,9 +50,8 @@ func (m *Machine) start(ctx context.Context) error {
 	}
 	plan := &mcPlan{Name: m.name, OneID: m.box.yard.ids.size == 1, Limits: m.box.yard.limits}
 	var fds []int
-	if join := m.box.groups.join; join != nil {
-		plan.HasJoin = true
-		fds = append(fds, int(join.Fd()))
+	for _, j := range m.box.groups.joins {
+		fds = append(fds, int(j.Fd()))
 	}
 	got, err := m.ctl.call(ctx, request{Op: "setup", Machine: plan}, fds...)
 	if err != nil {

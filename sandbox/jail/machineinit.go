@@ -11,13 +11,12 @@ import (
 	"golang.org/x/sys/unix"
 )
 
-// mcPlan is what a machine init needs to know. With it comes, if HasJoin, the
-// file by which a program joins the learner's pids cgroup.
+// mcPlan is what a machine init needs to know. With it come the files by which a
+// program joins the learner's cgroups.
 type mcPlan struct {
-	Name    string `json:"name"`
-	OneID   bool   `json:"one_id,omitempty"`
-	HasJoin bool   `json:"has_join,omitempty"`
-	Limits  Limits `json:"limits"`
+	Name   string `json:"name"`
+	OneID  bool   `json:"one_id,omitempty"`
+	Limits Limits `json:"limits"`
 }
 
 // program is what a machine init shall start. With it come stdin, stdout and
@@ -36,14 +35,14 @@ type program struct {
 // make namespaces that belong to the machine; what it starts goes through the
 // shim.
 func machineInit() error {
-	m := &machineState{join: -1}
+	m := &machineState{}
 	return beInit(&m.kids, m.begin)
 }
 
 type machineState struct {
-	kids children
-	plan *mcPlan
-	join int
+	kids  children
+	plan  *mcPlan
+	joins []int
 }
 
 func (m *machineState) begin(r request, fds []int) func() (reply, []int) {
@@ -86,13 +85,12 @@ func (m *machineState) begin(r request, fds []int) func() (reply, []int) {
 func (m *machineState) setUp(fds []int) (out []int, err error) {
 	unix.Umask(0)
 	defer unix.Umask(0o022)
-	if m.plan.HasJoin {
-		if len(fds) != 1 {
-			return nil, errors.New("no cgroup came with the plan")
-		}
-		if m.join, err = unix.FcntlInt(uintptr(fds[0]), unix.F_DUPFD_CLOEXEC, 3); err != nil {
+	for _, fd := range fds {
+		j, err := unix.FcntlInt(uintptr(fd), unix.F_DUPFD_CLOEXEC, 3)
+		if err != nil {
 			return nil, err
 		}
+		m.joins = append(m.joins, j)
 	}
 	err = first(
 		func() error { return unix.Sethostname([]byte(m.plan.Name)) },
@@ -141,8 +139,8 @@ func (m *machineState) run(key uint64, p *program, fds []int) (<-chan int, error
 	if p.InNetns {
 		plan.Netns = add(fds[want-1])
 	}
-	if m.join >= 0 {
-		plan.Join = add(m.join)
+	for _, j := range m.joins {
+		plan.Joins = append(plan.Joins, add(j))
 	}
 	b, err := json.Marshal(plan)
 	if err != nil {

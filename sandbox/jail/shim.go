@@ -18,7 +18,7 @@ type shimPlan struct {
 	Program  program `json:"program"`
 	Complain int     `json:"complain"` // where to say that a program can't be started
 	Netns    int     `json:"netns,omitempty"`
-	Join     int     `json:"join,omitempty"`
+	Joins    []int   `json:"joins,omitempty"`
 	OneID    bool    `json:"one_id,omitempty"`
 	Limits   Limits  `json:"limits"`
 }
@@ -83,8 +83,8 @@ func shim() error {
 
 // drop does all that needs rights, then gives them up.
 func (s *shimPlan) drop() error {
-	if s.Join != 0 {
-		if _, err := unix.Write(s.Join, []byte("0")); err != nil {
+	for _, j := range s.Joins {
+		if _, err := unix.Write(j, []byte("0")); err != nil {
 			return fmt.Errorf("join the cgroup: %w", err)
 		}
 	}
