@@ -59,6 +59,7 @@ export class Store {
   changed = $state.raw<ReadonlySet<NodeId | LinkId>>(new Set());
   selected = $state<NodeId | LinkId | null>(null);
 
+  readonly #outcomes = new SvelteMap<string, ProbeResult>();
   readonly #busy = new SvelteMap<Spot, boolean>();
   readonly #problems = new SvelteMap<Spot, Problem>();
   #line: Line | null = null;
@@ -121,6 +122,7 @@ export class Store {
     this.#line = null;
     this.lab = this.session = this.snapshot = this.ended = this.ran = this.selected = null;
     this.results = [];
+    this.#outcomes.clear();
     this.changed = new Set();
     this.connection = 'connecting';
     this.#problems.clear();
@@ -136,7 +138,7 @@ export class Store {
   async apply(step: string): Promise<void> {
     await this.#inSession(`step:${step}`, async (id) => {
       const { revision: _, probes, ...session } = await this.api.apply(id, step);
-      this.#keep(...(probes ?? []));
+      this.#keep(step, probes ?? []);
       this.session = session;
     });
   }
@@ -151,6 +153,7 @@ export class Store {
     await this.#inSession(step ? `step:${step}` : 'session', async (id) => {
       this.session = await this.api.reset(id, step);
       this.results = [];
+      this.#outcomes.clear();
       this.ran = null;
     });
   }
@@ -163,9 +166,16 @@ export class Store {
     });
   }
 
-  async probe(probe: Probe, spot: Spot = 'probe'): Promise<void> {
-    await this.#inSession(spot, async (id) => {
-      this.#keep(await this.api.probe(id, probe));
+  async probe(probe: Probe): Promise<void> {
+    await this.#inSession('probe', async (id) => {
+      this.#keep(this.session?.current, [await this.api.probe(id, probe)]);
+    });
+  }
+
+  /** Sends one of a step's own probes again. */
+  async probeOf(step: string, probe: Probe): Promise<void> {
+    await this.#inSession(spotOf(step, probe), async (id) => {
+      this.#keep(step, [await this.api.probe(id, probe)]);
     });
   }
 
@@ -191,11 +201,9 @@ export class Store {
     this.selected = id;
   }
 
-  /** The last result of a probe. */
-  resultOf(p: Probe): ProbeResult | undefined {
-    return this.results.find(
-      (r) => r.probe.from === p.from && r.probe.kind === p.kind && r.probe.to === p.to,
-    );
+  /** The last result of a probe while the step was the current one. */
+  resultOf(step: string, probe: Probe): ProbeResult | undefined {
+    return this.#outcomes.get(`${step} ${keyOf(probe)}`);
   }
 
   #receive(m: StreamMessage): void {
@@ -212,7 +220,7 @@ export class Store {
         return;
       }
       case 'probe':
-        return this.#keep(m.result);
+        return this.#keep(this.#running() ?? this.session?.current, [m.result]);
       case 'ended':
         this.ended = m.reason ?? '';
         this.connection = 'gone';
@@ -228,12 +236,25 @@ export class Store {
     if (selected && !nodes.some((n) => n.id === splitLink(selected).node)) this.selected = null;
   }
 
-  /** Adds results, newest first; a probe of ours is told twice, by the answer and by the stream. */
-  #keep(...fresh: ProbeResult[]): void {
-    const key = (r: ProbeResult): string => JSON.stringify([r.probe.from, r.probe.kind, r.probe.to, r.at]);
-    const known = new Set(this.results.map(key));
-    const added = fresh.filter((r) => !known.has(key(r))).reverse();
+  /** The step whose commands and probes are under way. */
+  #running(): string | undefined {
+    return this.lab?.steps.find((s) => this.busy(`step:${s.id}`))?.id;
+  }
+
+  /**
+   * Adds results, newest first, and counts them to a step: a probe that failed
+   * in one step may well succeed in the next. A probe of ours is told twice, by
+   * the answer and by the stream.
+   */
+  #keep(step: string | undefined, fresh: ProbeResult[]): void {
+    const telling = (r: ProbeResult): string => `${keyOf(r.probe)} ${r.at}`;
+    const known = new Set(this.results.map(telling));
+    const added = fresh.filter((r) => !known.has(telling(r))).reverse();
     if (added.length > 0) this.results = [...added, ...this.results].slice(0, keptResults);
+    for (const r of step === undefined ? [] : fresh) {
+      const key = `${step} ${keyOf(r.probe)}`;
+      if (added.includes(r) || !this.#outcomes.has(key)) this.#outcomes.set(key, r);
+    }
   }
 
   async #loadLab(session: Session): Promise<void> {
@@ -268,6 +289,11 @@ export class Store {
     }
   }
 }
+
+/** Where a step's own probe is sent from. */
+export const spotOf = (step: string, probe: Probe): Spot => `probe:${step} ${keyOf(probe)}`;
+
+const keyOf = (p: Probe): string => JSON.stringify([p.from, p.kind, p.to]);
 
 function isGone(e: unknown): boolean {
   const status = e instanceof RequestError ? e.problem.status : undefined;

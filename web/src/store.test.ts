@@ -101,8 +101,18 @@ describe('a session that is open', () => {
     await at.store.apply('first');
     say({ type: 'probe', result: result('t2') });
     expect(at.store.results.map((r) => r.at)).toEqual(['t2', 't1']);
-    expect(at.store.resultOf({ from: 'host1', kind: 'ping', to: '10.0.0.1' })?.at).toBe('t2');
-    expect(at.store.resultOf({ from: 'host1', kind: 'tcp', to: '10.0.0.1' })).toBeUndefined();
+  });
+
+  test('counts a result to the step in which it came', async () => {
+    const ping = result('').probe;
+    await at.store.apply('first');
+    say({ type: 'session', session: session({ current: 'second' }) });
+    expect(at.store.resultOf('first', ping)?.at).toBe('t1');
+    expect(at.store.resultOf('second', ping)).toBeUndefined();
+    say({ type: 'probe', result: result('t2') });
+    expect(at.store.resultOf('first', ping)?.at).toBe('t1');
+    expect(at.store.resultOf('second', ping)?.at).toBe('t2');
+    expect(at.store.resultOf('second', { ...ping, kind: 'tcp' })).toBeUndefined();
   });
 
   test('lets go of what was selected when it vanishes', () => {
