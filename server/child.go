@@ -22,7 +22,8 @@ import (
 type child struct {
 	cmd   *exec.Cmd
 	conn  net.Conn
-	ended chan error // gets one value when the process is gone
+	ended chan struct{} // closed when the process is gone
+	cause error         // why; to be read after ended
 }
 
 func startSandbox(c settings, log *slog.Logger) (*child, error) {
@@ -55,13 +56,12 @@ func startSandbox(c settings, log *slog.Logger) (*child, error) {
 		return nil, fmt.Errorf("start the sandbox: %w", err)
 	}
 	log.Debug("sandbox started", "program", program, "pid", cmd.Process.Pid)
-	ch := &child{cmd: cmd, conn: conn, ended: make(chan error, 1)}
+	ch := &child{cmd: cmd, conn: conn, ended: make(chan struct{})}
 	go func() {
-		err := cmd.Wait()
-		if err == nil {
-			err = errors.New("exit status 0")
+		defer close(ch.ended)
+		if ch.cause = cmd.Wait(); ch.cause == nil {
+			ch.cause = errors.New("exit status 0")
 		}
-		ch.ended <- err
 	}()
 	return ch, nil
 }

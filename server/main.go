@@ -138,8 +138,8 @@ func serve(ctx context.Context, c settings, stdout io.Writer, log *slog.Logger) 
 	select {
 	case err := <-failed:
 		return err
-	case err := <-b.lost():
-		return errors.Join(fmt.Errorf("the sandbox ended: %w", err), srv.Close())
+	case <-b.lost():
+		return errors.Join(fmt.Errorf("the sandbox ended: %w", b.child.cause), srv.Close())
 	case <-ctx.Done():
 	}
 	log.Info("stopping")
@@ -205,8 +205,8 @@ func openBackend(ctx context.Context, c settings, log *slog.Logger) (_ *backend,
 	if err != nil {
 		if b.child != nil {
 			select {
-			case cause := <-b.child.ended:
-				return nil, fmt.Errorf("the sandbox ended at its start: %w", cause)
+			case <-b.child.ended:
+				return nil, fmt.Errorf("the sandbox ended at its start: %w", b.child.cause)
 			default:
 			}
 		}
@@ -230,7 +230,8 @@ func (c settings) engineOptions(log *slog.Logger) engine.Options {
 	return o
 }
 
-func (b *backend) lost() <-chan error {
+// lost is closed when our own sandbox is gone.
+func (b *backend) lost() <-chan struct{} {
 	if b.child == nil {
 		return nil
 	}
