@@ -45,6 +45,7 @@ type Client struct {
 	alive  context.Context // ends when the host falls silent
 	heard  *time.Timer     // ends alive
 	die    context.CancelFunc
+	last   Status // that the host beat with
 }
 
 var _ Host = (*Client)(nil)
@@ -54,35 +55,42 @@ var errSilent = errors.New("the host is silent")
 // Dial makes a client of the host of that id. It does not wait for the host:
 // where there is none, requests fail with CodeUnavailable.
 func Dial(nc *nats.Conn, id string) (*Client, error) {
+	c := newClient(nc, id)
+	beats, err := nc.Subscribe(beatSubject(id), func(m *nats.Msg) {
+		var b beat
+		if json.Unmarshal(m.Data, &b) == nil {
+			c.heartbeat(b)
+		}
+	})
+	if err != nil {
+		return nil, errors.Join(&Error{Code: CodeUnavailable, Err: err}, c.Close())
+	}
+	c.beats = beats
+	return c, nil
+}
+
+// newClient is a client that somebody else tells of heartbeats.
+func newClient(nc *nats.Conn, id string) *Client {
 	c := &Client{nc: nc, id: id}
 	c.ctx, c.cancel = context.WithCancel(context.Background())
 	c.alive, c.die = context.WithCancel(c.ctx)
 	c.heard = time.AfterFunc(silence, c.silent)
-	var err error
-	c.beats, err = nc.Subscribe(beatSubject(id), c.heartbeat)
-	if err != nil {
-		c.cancel()
-		c.heard.Stop()
-		return nil, &Error{Code: CodeUnavailable, Err: err}
-	}
-	return c, nil
+	return c
 }
 
-func (c *Client) heartbeat(m *nats.Msg) {
-	var b beat
-	if json.Unmarshal(m.Data, &b) != nil {
-		return
-	}
+func (c *Client) heartbeat(b beat) {
 	c.mu.Lock()
 	defer c.mu.Unlock()
-	if b.Gone {
+	switch {
+	case b.Gone:
 		c.die()
-		return
+	case c.ctx.Err() == nil:
+		if c.alive.Err() != nil {
+			c.alive, c.die = context.WithCancel(c.ctx)
+		}
+		c.last = b.Status
+		c.heard.Reset(silence)
 	}
-	if c.alive.Err() != nil && c.ctx.Err() == nil {
-		c.alive, c.die = context.WithCancel(c.ctx)
-	}
-	c.heard.Reset(silence)
 }
 
 func (c *Client) silent() {
@@ -98,6 +106,9 @@ func (c *Client) Close() error {
 	c.heard.Stop()
 	c.mu.Unlock()
 	c.tasks.Wait()
+	if c.beats == nil {
+		return nil
+	}
 	if err := c.beats.Unsubscribe(); err != nil && !errors.Is(err, nats.ErrConnectionClosed) {
 		return fmt.Errorf("host %s: %w", c.id, err)
 	}

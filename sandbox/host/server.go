@@ -55,7 +55,18 @@ func Serve(ctx context.Context, nc *nats.Conn, h Host, id string) error {
 		return fmt.Errorf("serve %s: %w", id, err)
 	}
 	defer s.stop(sub)
-	if nc.IsClosed() { // perhaps before closed could tell
+	asked := make(chan struct{}, 1)
+	hello, err := nc.Subscribe(helloSubject, func(*nats.Msg) {
+		select {
+		case asked <- struct{}{}:
+		default: // the next beat is on its way
+		}
+	})
+	if err != nil {
+		return fmt.Errorf("serve %s: %w", id, err)
+	}
+	defer func() { _ = hello.Unsubscribe() }() // fails only where the connection is closed
+	if nc.IsClosed() {                         // perhaps before closed could tell
 		return fmt.Errorf("serve %s: %w", id, nats.ErrConnectionClosed)
 	}
 	tick := time.NewTicker(beatEvery)
@@ -65,6 +76,7 @@ func Serve(ctx context.Context, nc *nats.Conn, h Host, id string) error {
 		select {
 		case <-tick.C:
 			s.sweep(time.Now())
+		case <-asked:
 		case <-closed:
 			return fmt.Errorf("serve %s: %w", id, nats.ErrConnectionClosed)
 		case <-ctx.Done():

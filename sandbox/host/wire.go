@@ -13,7 +13,8 @@ import (
 // The wire is JSON over NATS. A request goes to kabel.host.HOST.VERB and is
 // answered by one reply. A world that is watched has a stream, a subject that
 // its updates are published on for as long as somebody renews a lease on it.
-// Every second a host beats on kabel.beat.HOST with its Status. A message that
+// Every second, and when it is asked on kabel.hello, a host beats on
+// kabel.beat.HOST with its Status. A message that
 // is larger than the connection's MaxPayload fails with CodeLimit: the engine
 // sets that limit above the largest snapshot.
 const (
@@ -55,6 +56,9 @@ func token(hostID string) string { return strings.ReplaceAll(hostID, ".", "%2E")
 func subject(hostID string, v verb) string { return "kabel.host." + token(hostID) + "." + string(v) }
 
 func beatSubject(hostID string) string { return "kabel.beat." + token(hostID) }
+
+// helloSubject asks all hosts to beat at once.
+const helloSubject = "kabel.hello"
 
 func streamSubject(stream string) string { return "kabel.stream." + stream }
 

@@ -64,15 +64,11 @@ func dial(t testing.TB, nc *nats.Conn, id string) *host.Client {
 		t.Fatal(err)
 	}
 	t.Cleanup(func() { c.Close() })
-	for {
+	waitFor(t, func() bool {
 		_, err := c.Status(t.Context())
-		if err == nil {
-			return c
-		}
-		if host.CodeOf(err) != host.CodeUnavailable {
-			t.Fatal(err)
-		}
-	}
+		return err == nil
+	})
+	return c
 }
 
 // overWire is a Model seen from the other end of the wire.
