@@ -6,7 +6,6 @@ import (
 	"context"
 	"encoding/binary"
 	"fmt"
-	"os"
 	"os/exec"
 	"regexp"
 	"slices"
@@ -109,7 +108,7 @@ func readFirewall(t tools, buf []byte, old firewall, again bool) (firewall, erro
 	if now.generation, err = nftGeneration(c); err != nil {
 		return old, err
 	}
-	v4, v6 := legacyTables("ip_tables_names"), legacyTables("ip6_tables_names")
+	v4, v6 := legacyTables("ip_tables_names", buf), legacyTables("ip6_tables_names", buf)
 	now.legacy = v4 + v6
 	if old.chains != nil && !again && now.generation == old.generation && now.legacy == old.legacy {
 		return old, nil
@@ -160,12 +159,12 @@ func readFirewall(t tools, buf []byte, old firewall, again bool) (firewall, erro
 }
 
 // legacyTables are the tables of the old iptables that the namespace has.
-func legacyTables(file string) string {
-	b, err := os.ReadFile("/proc/thread-self/net/" + file)
+func legacyTables(file string, buf []byte) string {
+	text, err := readProc("/proc/thread-self/net/"+file, buf)
 	if err != nil {
 		return "" // a kernel without it
 	}
-	return string(b)
+	return text
 }
 
 type nftTable struct{ family, name string }

@@ -20,6 +20,8 @@ type picture struct {
 	numbers  *conn           // the observer's, to give numbers; nil while nobody watches
 	unnamed  []unnamedNetns
 	buf      []byte
+	// rulesMoved is set while the world is read after an event of nf_tables.
+	rulesMoved bool
 }
 
 func newPicture() picture {
@@ -31,7 +33,7 @@ func newPicture() picture {
 type depth int
 
 const (
-	readEvents depth = iota // what has events
+	readEvents depth = iota // what has events; rules of the firewall only after theirs
 	readNow                 // and what has none
 	readAll                 // and the firewall's counters
 )
@@ -40,6 +42,7 @@ const (
 func (w *World) refresh(d depth) (topo.Rev, error) {
 	w.reading.Lock()
 	defer w.reading.Unlock()
+	w.picture.rulesMoved = w.rulesMoved.Swap(false)
 	nodes, err := w.read(d)
 	if err != nil {
 		return w.feed.Now().Revision, fmt.Errorf("read world %s: %w", w.id, err)
@@ -114,11 +117,14 @@ func (w *World) readSlow(r *reading, cookie uint64, d depth) error {
 	}
 	maps.Copy(r.node.Sysctls, q.sysctls)
 	r.node.Sockets, r.node.Counters = q.sockets, q.counters
-	f, err := readFirewall(w.host.tools, w.picture.buf, w.picture.firewall[cookie], d >= readAll)
-	if err != nil {
-		return err
+	f, known := w.picture.firewall[cookie]
+	if !known || w.picture.rulesMoved || d >= readNow {
+		var err error
+		if f, err = readFirewall(w.host.tools, w.picture.buf, f, d >= readAll); err != nil {
+			return err
+		}
+		w.picture.firewall[cookie] = f
 	}
-	w.picture.firewall[cookie] = f
 	r.node.Firewall = f.chains
 	return nil
 }

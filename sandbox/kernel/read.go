@@ -6,7 +6,6 @@ import (
 	"fmt"
 	"net"
 	"net/netip"
-	"os"
 	"slices"
 	"strconv"
 	"strings"
@@ -543,23 +542,44 @@ type quiet struct {
 }
 
 // sysctlFiles have neither netlink nor events.
-var sysctlFiles = []string{"net.bridge.bridge-nf-call-iptables", "net.bridge.bridge-nf-call-ip6tables",
-	"net.bridge.bridge-nf-call-arptables", "net.ipv4.icmp_echo_ignore_all"}
+var sysctlFiles = []string{"net.bridge.bridge-nf-call-iptables", "net.bridge.bridge-nf-call-ip6tables", "net.ipv4.icmp_echo_ignore_all"}
+
+// readProc reads a file of the calling thread's namespace into buf. It goes
+// around os.File, whose poller costs more than such a file.
+func readProc(path string, buf []byte) (string, error) {
+	fd, err := unix.Open(path, unix.O_RDONLY|unix.O_CLOEXEC, 0)
+	if err != nil {
+		return "", err
+	}
+	defer unix.Close(fd)
+	n := 0
+	for n < len(buf) {
+		m, err := unix.Read(fd, buf[n:])
+		if err != nil {
+			return "", err
+		}
+		if m == 0 {
+			break
+		}
+		n += m
+	}
+	return string(buf[:n]), nil
+}
 
 // readQuiet reads it for the namespace of the calling thread.
 func readQuiet(buf []byte) (quiet, error) {
 	q := quiet{sysctls: map[string]string{}, sockets: []topo.Socket{}, counters: map[string]uint64{}}
 	for _, key := range sysctlFiles {
-		if b, err := os.ReadFile("/proc/sys/" + strings.ReplaceAll(key, ".", "/")); err == nil {
-			q.sysctls[key] = strings.TrimSpace(string(b))
+		if text, err := readProc("/proc/sys/"+strings.ReplaceAll(key, ".", "/"), buf); err == nil {
+			q.sysctls[key] = strings.TrimSpace(text)
 		}
 	}
 	for _, name := range []string{"snmp", "netstat"} {
-		b, err := os.ReadFile("/proc/thread-self/net/" + name)
+		text, err := readProc("/proc/thread-self/net/"+name, buf)
 		if err != nil {
 			return q, fmt.Errorf("read counters: %w", err)
 		}
-		parseCounters(string(b), q.counters)
+		parseCounters(text, q.counters)
 	}
 	var err error
 	q.sockets, err = readSockets(buf)

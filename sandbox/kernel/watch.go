@@ -131,10 +131,12 @@ func (w *World) observe() (o *observer, err error) {
 		default:
 		}
 	}
-	for _, fd := range o.socks {
-		if err := o.register(fd, unix.EPOLLIN, func() { drain(fd); poke() }); err != nil {
-			return nil, err
-		}
+	route, rules := o.socks[0], o.socks[1]
+	if err := o.register(route, unix.EPOLLIN, func() { drain(route); poke() }); err != nil {
+		return nil, err
+	}
+	if err := o.register(rules, unix.EPOLLIN, func() { drain(rules); w.rulesMoved.Store(true); poke() }); err != nil {
+		return nil, err
 	}
 	for _, m := range w.machines {
 		if err := o.register(m.Mountinfo(), unix.EPOLLPRI, poke); err != nil {

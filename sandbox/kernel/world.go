@@ -6,6 +6,7 @@ import (
 	"fmt"
 	"strings"
 	"sync"
+	"sync/atomic"
 
 	"github.com/vishvananda/netlink/nl"
 	"golang.org/x/sys/unix"
@@ -37,8 +38,9 @@ type World struct {
 	watchers int
 	observer *observer // while there are watchers
 
-	reading sync.Mutex // guards the picture
-	picture picture
+	reading    sync.Mutex // guards the picture
+	picture    picture
+	rulesMoved atomic.Bool // nf_tables had an event since the last reading
 }
 
 type machine struct {
@@ -225,7 +227,12 @@ func (w *World) Apply(ctx context.Context, ops []topo.Placed) (topo.Rev, error) 
 		return 0, err
 	}
 	defer leave()
+	depth := readEvents
 	for i, op := range ops {
+		switch op.Op.(type) {
+		case topo.Run, topo.Sysctl:
+			depth = readNow // they may change what has no events
+		}
 		if run, ok := op.Op.(topo.Run); op.Op == nil || (ok && len(run.Argv) == 0) {
 			return 0, host.Errorf(host.CodeInvalid, "op %d is missing", i)
 		}
@@ -236,7 +243,7 @@ func (w *World) Apply(ctx context.Context, ops []topo.Placed) (topo.Rev, error) 
 	w.applying.Lock()
 	defer w.applying.Unlock()
 	failed := w.applier().all(ctx, ops)
-	rev, err := w.refresh(readNow)
+	rev, err := w.refresh(depth)
 	if failed != nil {
 		return rev, failed
 	}
