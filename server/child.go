@@ -42,7 +42,7 @@ func startSandbox(c settings, log *slog.Logger) (*child, error) {
 	if err != nil {
 		return nil, err
 	}
-	args := []string{"--engine-fd", "3", "--name", "local", "--state", filepath.Join(c.data, "sandbox")}
+	args := []string{"--engine-fd", "3", "--state", filepath.Join(c.data, "sandbox")}
 	if c.verbose {
 		args = append(args, "-v")
 	}

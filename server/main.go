@@ -189,28 +189,13 @@ func openBackend(ctx context.Context, c settings, log *slog.Logger) (_ *backend,
 			return nil, err
 		}
 	}
-	fleet, err := host.Dial(b.engine.Conn(), "local")
+	fleet, err := host.OpenFleet(b.engine.Conn())
 	if err != nil {
 		return nil, err
 	}
 	b.host = fleet
-	wait, cancel := context.WithTimeout(ctx, 30*time.Second)
-	defer cancel()
-	for {
-		if _, err = fleet.Status(wait); err == nil || wait.Err() != nil {
-			break
-		}
-		time.Sleep(20 * time.Millisecond)
-	}
-	if err != nil {
-		if b.child != nil {
-			select {
-			case <-b.child.ended:
-				return nil, fmt.Errorf("the sandbox ended at its start: %w", b.child.cause)
-			default:
-			}
-		}
-		return nil, fmt.Errorf("no sandbox host answers: %w", err)
+	if err := b.awaitHost(ctx, fleet); err != nil {
+		return nil, err
 	}
 	status, err := fleet.Status(ctx)
 	if err != nil {
@@ -220,6 +205,25 @@ func openBackend(ctx context.Context, c settings, log *slog.Logger) (_ *backend,
 		log.Warn("this machine can't", "missing", m)
 	}
 	return b, nil
+}
+
+// awaitHost waits until a host of the fleet answers; its first heartbeat comes
+// within a second of its start.
+func (b *backend) awaitHost(ctx context.Context, fleet *host.Fleet) error {
+	ctx, cancel := context.WithTimeout(ctx, 30*time.Second)
+	defer cancel()
+	tick := time.NewTicker(10 * time.Millisecond)
+	defer tick.Stop()
+	for len(fleet.Hosts()) == 0 {
+		select {
+		case <-tick.C:
+		case <-b.lost():
+			return fmt.Errorf("the sandbox ended at its start: %w", b.child.cause)
+		case <-ctx.Done():
+			return fmt.Errorf("no sandbox host answers: %w", ctx.Err())
+		}
+	}
+	return nil
 }
 
 func (c settings) engineOptions(log *slog.Logger) engine.Options {
