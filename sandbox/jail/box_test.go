@@ -150,6 +150,13 @@ func TestABoxIsGoneAfterKill(t *testing.T) {
 		t.Error(err)
 	}
 	<-b.Done()
+	<-ms[0].Done()
+	if _, err := ms[0].OpenNetns("kon"); !errors.Is(err, ErrGone) {
+		t.Errorf("a name on a dead machine: %v", err)
+	}
+	if err := ms[0].AddNetns(deadline(t), "kon"); !errors.Is(err, ErrGone) {
+		t.Errorf("a new name on a dead machine: %v", err)
+	}
 	if err := <-running; !errors.Is(err, ErrGone) {
 		t.Errorf("an Exec in a box that is killed: %v", err)
 	}

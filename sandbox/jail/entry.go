@@ -57,9 +57,9 @@ func fatal(err error) {
 	os.Exit(1)
 }
 
-// initEnv keeps an init small: it is idle nearly always, so it needs one
-// processor and no headroom of garbage.
-func initEnv() []string { return []string{"GOMAXPROCS=1", "GOGC=25"} }
+// initEnv keeps an init small: idle nearly always, it needs no more than one
+// processor, and so fewer threads.
+func initEnv() []string { return []string{"GOMAXPROCS=1"} }
 
 // beInit makes this process a pid 1 that answers requests.
 func beInit(kids *children, begin func(r request, fds []int) func() (reply, []int)) error {

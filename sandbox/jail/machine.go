@@ -14,14 +14,16 @@ import (
 
 // A Machine is one machine of a box, represented by its init process.
 type Machine struct {
-	box   *Box
-	name  string
-	ready sync.Mutex // held while the fields below are set
-	ctl   *caller
-	pid   int
-	netns int
-	mount int // /proc/PID/mountinfo
-	root  int // its root directory
+	box  *Box
+	name string
+
+	use    sync.RWMutex // held for writing while the fields below change
+	closed bool
+	ctl    *caller
+	pid    int
+	netns  int
+	mount  int // /proc/PID/mountinfo
+	root   int // its root directory
 }
 
 func newMachine(b *Box, name string) *Machine {
@@ -29,8 +31,8 @@ func newMachine(b *Box, name string) *Machine {
 }
 
 func (m *Machine) start(ctx context.Context) error {
-	m.ready.Lock()
-	defer m.ready.Unlock()
+	m.use.Lock()
+	defer m.use.Unlock()
 	ctl, theirs, err := controlPair()
 	if err != nil {
 		return err
@@ -67,8 +69,8 @@ func (m *Machine) start(ctx context.Context) error {
 
 // close lets go of the init, which ends if it has not.
 func (m *Machine) close() {
-	m.ready.Lock()
-	defer m.ready.Unlock()
+	m.use.Lock()
+	defer m.use.Unlock()
 	if m.ctl != nil {
 		m.ctl.close()
 	}
@@ -77,7 +79,11 @@ func (m *Machine) close() {
 			unix.Close(fd)
 		}
 	}
+	m.closed = true
 }
+
+// Done is closed when the machine's init has ended, with its box or before it.
+func (m *Machine) Done() <-chan struct{} { return m.ctl.done }
 
 // Name is the machine's hostname.
 func (m *Machine) Name() string { return m.name }
@@ -98,6 +104,8 @@ func (m *Machine) Mountinfo() int { return m.mount }
 // Netns lists the names in the machine's /run/netns that are network namespaces
 // of the machine now.
 func (m *Machine) Netns() ([]string, error) {
+	m.use.RLock()
+	defer m.use.RUnlock()
 	fd, err := m.openInside(netnsDir, unix.O_RDONLY|unix.O_DIRECTORY)
 	if errors.Is(err, unix.ENOENT) {
 		return nil, nil
@@ -112,7 +120,7 @@ func (m *Machine) Netns() ([]string, error) {
 	}
 	var found []string
 	for _, n := range names {
-		if ns, err := m.OpenNetns(n); err == nil {
+		if ns, err := m.openNetns(n); err == nil {
 			unix.Close(ns)
 			found = append(found, n)
 		}
@@ -127,6 +135,9 @@ const maxNames = 4096
 // openInside opens a path of the machine's tree, as it is now, without leaving
 // it.
 func (m *Machine) openInside(path string, flags uint64) (int, error) {
+	if m.closed {
+		return -1, ErrGone
+	}
 	how := &unix.OpenHow{Flags: flags | unix.O_CLOEXEC, Resolve: unix.RESOLVE_IN_ROOT | unix.RESOLVE_NO_MAGICLINKS | unix.RESOLVE_NO_SYMLINKS}
 	var fd int
 	err := retry(func() (err error) {
@@ -146,6 +157,12 @@ func (m *Machine) OpenNetns(name string) (int, error) {
 	if !validNetns(name) {
 		return -1, fmt.Errorf("netns %q: not a name: %w", name, unix.EINVAL)
 	}
+	m.use.RLock()
+	defer m.use.RUnlock()
+	return m.openNetns(name)
+}
+
+func (m *Machine) openNetns(name string) (int, error) {
 	// O_PATH: a fifo doesn't block and a device does nothing.
 	path, err := m.openInside(filepath.Join(netnsDir, name), unix.O_PATH|unix.O_NOFOLLOW)
 	if err != nil {

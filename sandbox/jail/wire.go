@@ -128,20 +128,20 @@ func (c *conn) send(v any, fds ...int) error {
 }
 
 // receive believes nothing of its peer: size and descriptors are bounded, a
-// packet cut short is an error.
+// packet cut short is an error. It asks for the size before it takes a buffer:
+// there are many connections, idle nearly always.
 func (c *conn) receive(v any) (fds []int, err error) {
-	buf := make([]byte, maxPacket+1)
+	size, _, _, err := c.recvmsg(nil, nil, unix.MSG_PEEK|unix.MSG_TRUNC)
+	if err != nil {
+		return nil, err
+	}
+	if size > maxPacket {
+		return nil, fmt.Errorf("a control message of %d bytes: %w", size, unix.E2BIG)
+	}
+	buf := make([]byte, size)
 	oob := make([]byte, unix.CmsgSpace(4*maxFDs))
-	var n, oobn, flags int
-	var recvErr error
-	err = c.raw.Read(func(fd uintptr) bool {
-		recvErr = retry(func() (err error) {
-			n, oobn, flags, _, err = unix.Recvmsg(int(fd), buf, oob, unix.MSG_CMSG_CLOEXEC)
-			return err
-		})
-		return recvErr != unix.EAGAIN
-	})
-	if err = errors.Join(err, recvErr); err != nil {
+	n, oobn, flags, err := c.recvmsg(buf, oob, unix.MSG_CMSG_CLOEXEC)
+	if err != nil {
 		return nil, err
 	}
 	if oobn > 0 {
@@ -168,6 +168,18 @@ func (c *conn) receive(v any) (fds []int, err error) {
 		return nil, err
 	}
 	return fds, nil
+}
+
+func (c *conn) recvmsg(buf, oob []byte, flags int) (n, oobn, gotFlags int, err error) {
+	var recvErr error
+	err = c.raw.Read(func(fd uintptr) bool {
+		recvErr = retry(func() (err error) {
+			n, oobn, gotFlags, _, err = unix.Recvmsg(int(fd), buf, oob, flags)
+			return err
+		})
+		return recvErr != unix.EAGAIN
+	})
+	return n, oobn, gotFlags, errors.Join(err, recvErr)
 }
 
 func closeAll(fds []int) {
