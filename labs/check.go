@@ -74,7 +74,8 @@ func (e *Expr) Eval(ctx context.Context, s State) (string, error) {
 func evaluate(ctx context.Context, p compiled, s State) (ref.Val, error) {
 	bound := make(map[string]cel.LateBoundFunction, len(functions))
 	for _, f := range functions {
-		bound[f.name] = func(_ string, args ...ref.Val) ref.Val {
+		bound[f.name] = func(overload string, args ...ref.Val) ref.Val {
+			i := slices.IndexFunc(functions, func(f function) bool { return f.overload() == overload })
 			words := make([]string, len(args))
 			var number int
 			for i, a := range args {
@@ -85,7 +86,7 @@ func evaluate(ctx context.Context, p compiled, s State) (ref.Val, error) {
 					number = int(a)
 				}
 			}
-			return p.adapter.NativeToValue(f.call(&s, words, number))
+			return p.adapter.NativeToValue(functions[i].call(&s, words, number))
 		}
 	}
 	vars, err := cel.FunctionVars(cel.NoVars(), bound)
@@ -182,6 +183,9 @@ type function struct {
 	result reflect.Type
 	call   func(s *State, args []string, number int) any
 }
+
+// overload names the function and its number of arguments.
+func (f function) overload() string { return fmt.Sprintf("%s_%d", f.name, len(f.args)) }
 
 // functions is the whole vocabulary of checks.
 var functions = []function{
@@ -417,8 +421,7 @@ func newEnvironment() (*cel.Env, error) {
 				args = append(args, cel.StringType)
 			}
 		}
-		overload := fmt.Sprintf("%s_%d", f.name, len(args))
-		options = append(options, cel.Function(f.name, cel.Overload(overload, args, result, cel.LateFunctionBinding())))
+		options = append(options, cel.Function(f.name, cel.Overload(f.overload(), args, result, cel.LateFunctionBinding())))
 	}
 	options = append(options, ext.NativeTypes(views...))
 	return cel.NewEnv(options...)
@@ -443,7 +446,7 @@ func compile(env *cel.Env, known names, source string, want *cel.Type) (cel.Prog
 	checked, issues := env.Compile(source)
 	if issues.Err() != nil {
 		e := issues.Errors()[0]
-		message, _, _ := strings.Cut(e.Message, " (in container")
+		message, _, _ := strings.Cut(e.Message, " (") // CEL's own hints name what is not ours
 		failed := &exprError{line: e.Location.Line(), column: e.Location.Column() + 1, message: message}
 		if name, ok := strings.CutPrefix(message, "undeclared reference to '"); ok {
 			name, _, _ = strings.Cut(name, "'")

@@ -194,14 +194,15 @@ func wanted(lab *labFile) []string {
 // and the first language must be complete.
 func judgeTexts(file string, p passages, keys []string, complete bool) []error {
 	var problems []error
+	spoken := func(key string) string { return strings.ReplaceAll(key, "/", " ") }
 	for _, k := range slices.Sorted(maps.Keys(p)) {
 		if !slices.Contains(keys, k) {
-			problems = append(problems, &Problem{file, p[k].line, 1, fmt.Sprintf("the lab has no %s", strings.ReplaceAll(k, "/", " ")), nearest(k, keys)})
+			problems = append(problems, &Problem{file, p[k].line, 1, "the lab has no " + spoken(k), spoken(nearest(k, keys))})
 		}
 	}
 	for _, k := range keys {
 		if complete && strings.TrimSpace(p[k].text) == "" {
-			problems = append(problems, &Problem{file, max(p[k].line, 1), 1, fmt.Sprintf("the text of %s is missing", strings.ReplaceAll(k, "/", " ")), ""})
+			problems = append(problems, &Problem{file, max(p[k].line, 1), 1, fmt.Sprintf("the text of %s is missing", spoken(k)), ""})
 		}
 	}
 	return problems
