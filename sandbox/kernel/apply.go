@@ -446,7 +446,13 @@ func (a *applier) linkSet(ctx context.Context, p *place, node topo.NodeID, o top
 		defer ns.close()
 		req.AddData(attrU32(unix.IFLA_NET_NS_FD, uint32(ns.fd)))
 	}
-	return p.do(req)
+	if err := p.do(req); err != nil {
+		return err
+	}
+	if o.State != "" {
+		p.settle(index)
+	}
+	return nil
 }
 
 // table is how a verb is spoken to the kernel: the message for adding, the one

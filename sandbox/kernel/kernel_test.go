@@ -4,9 +4,12 @@ import (
 	"flag"
 	"log/slog"
 	"os"
+	"path/filepath"
 	"strings"
 	"testing"
 	"time"
+
+	"go.uber.org/goleak"
 
 	"kabel/sandbox/host"
 	"kabel/sandbox/host/contract"
@@ -21,10 +24,11 @@ func TestMain(m *testing.M) {
 	os.Exit(m.Run())
 }
 
-// openHost opens a host for one test; at its end nothing may be left of it.
+// openHost opens a host for one test; at its end nothing may be left of it. A
+// namespace lives by a process, a descriptor or a mount: none of these may stay.
 func openHost(t testing.TB) *Host {
 	t.Helper()
-	before := descriptors(t)
+	before, goroutines := resources(t), goleak.IgnoreCurrent()
 	log := slog.New(slog.NewTextHandler(t.Output(), nil))
 	yard, err := jail.Open(jail.Options{StateDir: t.TempDir(), Log: log})
 	if err != nil {
@@ -42,8 +46,47 @@ func openHost(t testing.TB) *Host {
 		if err := yard.Close(); err != nil {
 			t.Errorf("close yard: %v", err)
 		}
-		eventually(t, "descriptors are left", func() bool { return descriptors(t) <= before })
+		goleak.VerifyNone(t, goroutines)
+		eventually(t, "something is left", func() bool { return resources(t) == before })
+		if now := resources(t); now != before {
+			t.Errorf("%+v before, %+v now", before, now)
+		}
 	})
+	return h
+}
+
+// held is what a process can leave behind.
+type held struct{ descriptors, children, mounts int }
+
+func resources(t testing.TB) held {
+	t.Helper()
+	r, w, err := os.Pipe() // so that Go's own poller is there and counted
+	if err != nil {
+		t.Fatal(err)
+	}
+	r.Close()
+	w.Close()
+	var h held
+	fds, err := os.ReadDir("/proc/self/fd")
+	if err != nil {
+		t.Fatal(err)
+	}
+	h.descriptors = len(fds)
+	lists, err := filepath.Glob("/proc/self/task/*/children")
+	if err != nil {
+		t.Fatal(err)
+	}
+	for _, list := range lists {
+		pids, err := os.ReadFile(list)
+		if err == nil { // else the thread has ended
+			h.children += len(strings.Fields(string(pids)))
+		}
+	}
+	mounts, err := os.ReadFile("/proc/self/mountinfo")
+	if err != nil {
+		t.Fatal(err)
+	}
+	h.mounts = strings.Count(string(mounts), "\n")
 	return h
 }
 
@@ -57,22 +100,6 @@ func eventually(t testing.TB, complaint string, ok func() bool) {
 		}
 		time.Sleep(time.Millisecond)
 	}
-}
-
-// descriptors counts what this process holds open, without Go's own pollers.
-func descriptors(t testing.TB) int {
-	t.Helper()
-	names, err := os.ReadDir("/proc/self/fd")
-	if err != nil {
-		t.Fatal(err)
-	}
-	n := 0
-	for _, name := range names {
-		if to, err := os.Readlink("/proc/self/fd/" + name.Name()); err == nil && !strings.HasPrefix(to, "anon_inode:") {
-			n++
-		}
-	}
-	return n
 }
 
 func TestContract(t *testing.T) {

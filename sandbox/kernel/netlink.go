@@ -270,3 +270,49 @@ func request(kind, flags int, parts ...nl.NetlinkRequestData) *nl.NetlinkRequest
 	}
 	return req
 }
+
+// settle makes the kernel act at once on the carrier of an interface that went
+// up or down, on its veth peer's and on their masters'. It would do so by itself
+// within a second (linkwatch), and until then drops what is sent; asking for one
+// link, unlike a dump, does not let it wait.
+func (c *conn) settle(index uint32) {
+	type link struct {
+		index uint32
+		nsid  int32 // as this namespace calls the link's; -1: this one
+	}
+	seen := map[link]bool{}
+	for todo := []link{{index, -1}}; len(todo) > 0; todo = todo[1:] {
+		at := todo[0]
+		if at.index == 0 || seen[at] {
+			continue
+		}
+		seen[at] = true
+		msg := nl.NewIfInfomsg(unix.AF_UNSPEC)
+		msg.Index = int32(at.index)
+		req := request(unix.RTM_GETLINK, 0, msg, attrU32(unix.IFLA_EXT_MASK, extSkipStats))
+		if at.nsid >= 0 {
+			req.AddData(attrU32(unix.IFLA_TARGET_NETNSID, uint32(at.nsid)))
+		}
+		var master uint32
+		peer := link{nsid: -1}
+		_, err := c.exchange(req, func(_ uint16, b []byte) {
+			attributes(b[min(len(b), unix.SizeofIfInfomsg):], func(t uint16, v []byte) {
+				switch t {
+				case unix.IFLA_MASTER:
+					master = u32(v)
+				case unix.IFLA_LINK:
+					peer.index = u32(v)
+				case unix.IFLA_LINK_NETNSID:
+					peer.nsid = int32(u32(v))
+				}
+			})
+		})
+		if err != nil {
+			return // it is gone again, or nothing that we may look at
+		}
+		todo = append(todo, link{master, at.nsid})
+		if at.nsid < 0 {
+			todo = append(todo, peer)
+		}
+	}
+}

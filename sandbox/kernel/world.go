@@ -170,9 +170,14 @@ func (w *World) connect(a *applier, wire topo.Wire) error {
 	if err := near.do(add); err != nil {
 		return err
 	}
-	up := request(unix.RTM_NEWLINK, 0, linkUp(int32(far.index(farName))))
+	index := far.index(farName)
+	up := request(unix.RTM_NEWLINK, 0, linkUp(int32(index)))
 	w.plug(up, far, farNode)
-	return far.do(up)
+	if err := far.do(up); err != nil {
+		return err
+	}
+	far.settle(index)
+	return nil
 }
 
 // plug makes the interface of req a port where the node is a switch.

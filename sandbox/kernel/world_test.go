@@ -496,3 +496,23 @@ func TestCountersAreRead(t *testing.T) {
 		t.Errorf("read %v", got)
 	}
 }
+
+// TestACutCableIsSeenAtOnce has cables whose ends have equal indexes and
+// different ones: the kernel is slow with the first kind.
+func TestACutCableIsSeenAtOnce(t *testing.T) {
+	w := smallWorld(t, openHost(t), "w", append(slices.Clone(twoKons),
+		on("host1/kon", topo.LinkAdd{Name: "same", Kind: "veth", Peer: "same", PeerNetns: "kon2"}),
+		on("host1/kon", topo.LinkAdd{Name: "other", Kind: "veth", Peer: "far", PeerNetns: "1"}),
+		on("host1/kon", addr(topo.VerbAdd, "172.16.1.1/24", "same")), on("host1/kon", addr(topo.VerbAdd, "172.16.2.1/24", "other")),
+		on("host1/kon", up("same")), on("host1/kon", up("other")), on("host1/kon2", up("same")), on("host1", up("far")))).(*World)
+	for i := range 10 {
+		state := []string{"down", "up"}[i%2]
+		apply(t, w, on("host1/kon2", topo.LinkSet{Name: "same", State: state}), on("host1", topo.LinkSet{Name: "far", State: state}))
+		s := w.feed.Now()
+		for _, r := range s.Node("host1/kon").Routes {
+			if r.Down != (state == "down") {
+				t.Errorf("the far end of %s is %s, and the route is %+v", r.Dev, state, r)
+			}
+		}
+	}
+}
