@@ -61,22 +61,28 @@ func openCgroups(name string) (cgroups, error) {
 	v1, v2 := cgroupMounts(string(info))
 	g := cgroups{v1: map[string]string{}}
 	why := map[string]error{}
-	make := func(mount string) (string, error) {
+	claim := func(mount string) (string, error) {
 		dir := filepath.Join(mount, name)
 		if err := removeCgroups(dir); err != nil {
 			return "", err
 		}
-		return dir, os.Mkdir(dir, 0o755)
+		err := os.Mkdir(dir, 0o755)
+		if errors.Is(err, unix.EROFS) { // as a container has it, though it is the container's own
+			if unix.Mount("", mount, "", unix.MS_REMOUNT|unix.MS_BIND|plain|unix.MS_NOEXEC, "") == nil {
+				err = os.Mkdir(dir, 0o755)
+			}
+		}
+		return dir, err
 	}
 	for c, mount := range v1 {
-		if dir, err := make(mount); err != nil {
+		if dir, err := claim(mount); err != nil {
 			why[c] = err
 		} else {
 			g.v1[c] = dir
 		}
 	}
 	if v2 != "" {
-		if dir, err := make(v2); err != nil {
+		if dir, err := claim(v2); err != nil {
 			why[""] = err
 		} else {
 			g.v2 = dir

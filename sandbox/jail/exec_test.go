@@ -42,6 +42,8 @@ func TestExecTellsHowAProgramEnded(t *testing.T) {
 		{"much output", Command{Argv: []string{"sh", "-c", "yes | head -c 5000000; echo done >&2"}, MaxOutput: 4},
 			Result{Stdout: []byte("y\ny\n"), Stderr: []byte("done"), Truncated: true}},
 		{"output just fits", Command{Argv: []string{"printf", "1234"}, MaxOutput: 4}, Result{Stdout: []byte("1234")}},
+		{"output is all there when a background program keeps the pipe", Command{Argv: []string{"sh", "-c", "sleep 1000 & yes | head -c 60000"}},
+			Result{Stdout: bytes.Repeat([]byte("y\n"), 30000)}},
 		{"its time is up", Command{Argv: []string{"sh", "-c", "echo begun; sleep 1000 & wait"}, Timeout: 200 * time.Millisecond},
 			Result{ExitCode: 137, Stdout: []byte("begun\n"), TimedOut: true}},
 	} {
@@ -54,8 +56,10 @@ func TestExecTellsHowAProgramEnded(t *testing.T) {
 			t.Errorf("%s: got %+v\nstdout %q\nstderr %q", c.what, got, got.Stdout, got.Stderr)
 		}
 	}
-	// What ran out of time took its children along.
-	eventually(t, "no sleep is left", func() bool { return sh(t, m, "ps ax -o comm= | grep -x sleep").ExitCode != 0 })
+	// What ran out of time took its children along, the background program lives.
+	eventually(t, "one sleep is left", func() bool {
+		return string(sh(t, m, "ps ax -o comm= | grep -cx sleep").Stdout) == "1\n"
+	})
 }
 
 func TestExecRefusesWhatMakesNoSense(t *testing.T) {
