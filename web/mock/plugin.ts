@@ -119,7 +119,7 @@ const about = (m: Model) => ({
   id: m.id,
   title: m.title,
   summary: m.summary,
-  track: 'A',
+  track: 'a',
   minutes: m.minutes,
   variants:
     m.id === 'one-namespace'

@@ -44,9 +44,14 @@ export class Stream {
   }
 
   close(): void {
+    this.#end();
+    this.#drop();
+  }
+
+  /** Comes back no more; the server closes the line after its last word. */
+  #end(): void {
     this.#closed = true;
     globalThis.removeEventListener?.('online', this.#online);
-    this.#drop();
   }
 
   readonly #online = (): void => {
@@ -70,7 +75,7 @@ export class Stream {
       if (!m) return;
       this.#failures = 0;
       this.events.state('live');
-      if (m.type === 'ended') this.close();
+      if (m.type === 'ended') this.#end();
       this.events.message(m);
     };
     socket.onclose = () => {

@@ -161,7 +161,6 @@ export class Store {
   async end(): Promise<void> {
     await this.#inSession('session', async (id) => {
       await this.api.end(id);
-      this.#line?.close();
       this.connection = 'gone';
     });
   }

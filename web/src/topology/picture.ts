@@ -391,7 +391,8 @@ function drawHost(m: Machine, w: World, extra: number): Drawing {
   const barTitles = parts.bars.map(
     (b) => Math.max(sansWidth(b.link.name), ...linesOf(b.link).map((l) => monoWidth(l))) + 60,
   );
-  const inner = Math.max(leastInner, rowWidth, lowerWidth + 2 * pad, ...barTitles);
+  const header = 62 + sansWidth(m.node.id, 17) + noticeWidth(m.node) + parts.chips.length * 60;
+  const inner = Math.max(leastInner, header - pad, rowWidth, lowerWidth + 2 * pad, ...barTitles);
 
   const items: Item[] = [];
   const cables: Cable[] = [];
@@ -619,7 +620,7 @@ function drawCompact(m: Machine, w: World, sideOf: SideOf): Drawing {
   const tall = Math.max(0, ...pills.map((p) => p.h));
   const pillsWidth = pills.reduce((sum, p) => sum + p.w + gap, -gap);
   const chipsWidth = chips.reduce((sum, e) => sum + chipSize(e).w + 6, 0);
-  const titleWidth = Math.min(200, sansWidth(m.node.id, 17) + 60) + chipsWidth + badgeWidth(m.node);
+  const titleWidth = Math.min(200, sansWidth(m.node.id, 17) + 60) + chipsWidth + noticeWidth(m.node);
   const card = {
     x: 0,
     y: 0,
@@ -647,9 +648,16 @@ function drawCompact(m: Machine, w: World, sideOf: SideOf): Drawing {
 
 const isLocal = (address: string): boolean => address.startsWith('127.') || address.startsWith('::1');
 
-/** Whether a machine passes packets on, which the picture says in words. */
-export const forwards = (n: Node): boolean => n.sysctls?.['net.ipv4.ip_forward'] === '1';
-const badgeWidth = (n: Node): number => (forwards(n) ? 96 : 0);
+/** What decides about packets that a machine is to pass on, and is not the ordinary: the picture says it in words. */
+export function notices(n: Node): ({ kind: 'forwarding' } | { kind: 'drop'; chain: string })[] {
+  const dropping = (n.firewall ?? []).filter((c) => c.policy?.toUpperCase() === 'DROP').map((c) => c.name);
+  return [
+    ...(n.sysctls?.['net.ipv4.ip_forward'] === '1' ? [{ kind: 'forwarding' as const }] : []),
+    ...[...new Set(dropping)].map((chain) => ({ kind: 'drop' as const, chain })),
+  ];
+}
+
+const noticeWidth = (n: Node): number => notices(n).length * 104;
 
 function onEdge(b: Box, side: Side): Point {
   if (side === 'west') return { x: b.x, y: b.y + b.h / 2 };
