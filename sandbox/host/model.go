@@ -16,11 +16,13 @@ import (
 // Its ops change a modelled network as the kernel would (errors included) and
 // its probes walk that network.
 //
-// It does not model: time (nothing is learned, nothing expires), IPv6 neighbour
-// discovery and link-local addresses, policy rules, NAT and firewall rules other
-// than the policies of iptables' filter table, VXLAN traffic, several routes to
-// one destination, and programs other than echo, cat, true, false, sleep, an
-// iptables -P and a socat between a TUN and UDP.
+// It does not model: time (nothing that is learned expires), what permanent
+// neighbours and FDB entries do to packets, IPv6 neighbour discovery and
+// link-local addresses, policy rules, NAT and firewall rules other than the
+// policies of iptables' filter table and the dropping of fragments in FORWARD,
+// VXLAN traffic, several routes to one destination, counters other than a few of
+// ping, and programs other than echo, cat, true, false, sleep, iptables for the
+// above and a socat between a TUN and UDP.
 type Model struct {
 	mu     sync.Mutex
 	worlds map[WorldID]*modelWorld
@@ -226,10 +228,17 @@ func (n *network) program(s *space, r ExecRequest) (out ExecResult, known bool) 
 	case "cat":
 		out.Stdout = bytes.Clone(r.Stdin)
 	case "iptables":
-		if len(args) != 3 || args[0] != "-P" || !slices.Contains(filterChains, args[1]) || args[2] != "ACCEPT" && args[2] != "DROP" {
-			return ExecResult{ExitCode: 2, Stderr: []byte("iptables: the model only knows -P\n")}, true
+		policy := len(args) == 3 && args[0] == "-P" && slices.Contains(filterChains, args[1]) && (args[2] == "ACCEPT" || args[2] == "DROP")
+		switch {
+		case policy:
+			s.policies[args[1]] = args[2]
+		case slices.Equal(args, []string{"-A", "FORWARD", "-f", "-j", "DROP"}):
+			s.dropsFrags = true
+		case slices.Equal(args, []string{"-F", "FORWARD"}):
+			s.dropsFrags = false
+		default:
+			return ExecResult{ExitCode: 2, Stderr: []byte("iptables: the model does not know this\n")}, true
 		}
-		s.policies[args[1]] = args[2]
 	default:
 		return out, false
 	}
@@ -249,7 +258,9 @@ func (w *modelWorld) Probe(ctx context.Context, p topo.Probe) (topo.ProbeResult,
 	if err != nil {
 		return topo.ProbeResult{}, err
 	}
-	return w.net.probe(s, p)
+	res, err := w.net.probe(s, p)
+	w.feed.Publish(w.net.nodes()) // it has learned and counted
+	return res, err
 }
 
 func (w *modelWorld) Snapshot(context.Context) (topo.Snapshot, error) {

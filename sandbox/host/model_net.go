@@ -4,6 +4,7 @@ import (
 	"cmp"
 	"errors"
 	"fmt"
+	"maps"
 	"net/netip"
 	"slices"
 	"strconv"
@@ -48,9 +49,11 @@ type space struct {
 	index      int     // the last one given out
 	routes     []topo.Route
 	neighbours []topo.Neighbour
-	fdb        []topo.FDBEntry // what was set, not the ports' own
+	fdb        []topo.FDBEntry // without the ports' own addresses
 	sysctls    map[string]string
 	policies   map[string]string // of the chains in iptables' filter table
+	dropsFrags bool              // in FORWARD
+	counters   map[string]uint64
 }
 
 // link is one interface; topo.Netdev's Peer, Master and Carrier are derived.
@@ -105,7 +108,7 @@ func (n *network) space(id topo.NodeID) *space {
 
 // addSpace puts a namespace behind those of the same machine.
 func (n *network) addSpace(id topo.NodeID, kind topo.NodeKind) *space {
-	s := &space{id: id, kind: kind, sysctls: map[string]string{}, policies: map[string]string{}}
+	s := &space{id: id, kind: kind, sysctls: map[string]string{}, policies: map[string]string{}, counters: map[string]uint64{}}
 	at := len(n.spaces)
 	for i, other := range n.spaces {
 		if other.id.Machine() == id.Machine() {
@@ -124,7 +127,15 @@ func (n *network) newLink(s *space, name, kind string) *link {
 	s.index++
 	l := &link{in: s, Netdev: topo.Netdev{Name: name, Index: s.index, Kind: kind, MAC: mac, MTU: 1500}}
 	s.links = append(s.links, l)
+	s.inherit(l)
 	return l
+}
+
+// inherit gives an interface that is new in s the settings of "default".
+func (s *space) inherit(l *link) {
+	if v, ok := s.sysctls[confKey("default")]; ok {
+		s.sysctls[confKey(l.Name)] = v
+	}
 }
 
 func (s *space) link(name string) *link {
@@ -422,6 +433,7 @@ func (n *network) move(l *link, netns string) error {
 	to.index = max(to.index, l.Index)
 	to.links = append(to.links, l)
 	slices.SortFunc(to.links, func(a, b *link) int { return cmp.Compare(a.Index, b.Index) })
+	to.inherit(l)
 	return nil
 }
 
@@ -443,6 +455,7 @@ func (s *space) setState(l *link, up bool) {
 	}
 	s.routes = slices.DeleteFunc(s.routes, func(r topo.Route) bool { return r.Dev == l.Name })
 	s.neighbours = slices.DeleteFunc(s.neighbours, func(e topo.Neighbour) bool { return e.Dev == l.Name })
+	s.fdb = slices.DeleteFunc(s.fdb, func(e topo.FDBEntry) bool { return e.Dev == l.Name && e.State == "" })
 	l.Addresses = slices.DeleteFunc(l.Addresses, func(a netip.Prefix) bool { return a.Addr().Is6() })
 }
 
@@ -739,10 +752,10 @@ func confKey(dev string) string {
 	return "net.ipv4.conf." + strings.ReplaceAll(dev, ".", "/") + ".rp_filter"
 }
 
-// setSysctl knows the settings that a snapshot of the model shows.
+// setSysctl takes the settings that a snapshot of the model shows, and some that
+// make no difference to it.
 func (s *space) setSysctl(o topo.Sysctl) error {
-	known := s.shownSysctls()
-	if _, ok := known[o.Key]; !ok {
+	if _, ok := s.shownSysctls()[o.Key]; !ok && !s.silentSysctl(o.Key) {
 		return errno("ENOENT")
 	}
 	if v, err := strconv.Atoi(o.Value); err != nil || v < 0 {
@@ -752,10 +765,22 @@ func (s *space) setSysctl(o topo.Sysctl) error {
 	return nil
 }
 
+// silentSysctl says whether key is net.ipv4 or net.ipv6.conf.INTERFACE.NAME with
+// a name that the model takes and ignores.
+func (s *space) silentSysctl(key string) bool {
+	parts := strings.Split(key, ".")
+	if len(parts) != 5 || parts[0] != "net" || parts[1] != "ipv4" && parts[1] != "ipv6" || parts[2] != "conf" {
+		return false
+	}
+	where := strings.ReplaceAll(parts[3], "/", ".")
+	return (where == "all" || where == "default" || s.link(where) != nil) &&
+		slices.Contains([]string{"disable_ipv6", "forwarding", "accept_local", "arp_ignore", "arp_filter", "proxy_arp"}, parts[4])
+}
+
 func (s *space) shownSysctls() map[string]string {
 	shown := map[string]string{ipForward: "0", bridgeCallIptables: "1", confKey("all"): "0", confKey("default"): "0"}
 	for _, l := range s.links {
-		shown[confKey(l.Name)] = cmp.Or(s.sysctls[confKey("default")], "0")
+		shown[confKey(l.Name)] = "0"
 	}
 	for k := range shown {
 		if v, ok := s.sysctls[k]; ok {
@@ -776,7 +801,7 @@ func (n *network) nodes() []topo.Node {
 
 func (s *space) node() topo.Node {
 	node := topo.Node{ID: s.id, Kind: s.kind, Neighbours: slices.Clone(s.neighbours), FDB: slices.Clone(s.fdb),
-		Routes: slices.Clone(s.routes), Sysctls: s.shownSysctls(), Counters: map[string]uint64{}}
+		Routes: slices.Clone(s.routes), Sysctls: s.shownSysctls(), Counters: maps.Clone(s.counters)}
 	for _, l := range s.links {
 		d := l.Netdev
 		d.Addresses = slices.Clone(l.Addresses)

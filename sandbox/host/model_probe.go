@@ -96,7 +96,7 @@ func (n *network) probe(s *space, p topo.Probe) (topo.ProbeResult, error) {
 	if err != nil {
 		return topo.ProbeResult{}, err
 	}
-	pk := packet{dst: to, size: 28 + 56, whole: p.DontFragment}
+	pk := packet{kind: "echo", count: uint64(res.Sent), dst: to, size: 28 + 56, whole: p.DontFragment}
 	if p.Size > 0 {
 		pk.size = 28 + p.Size
 	}
@@ -180,12 +180,15 @@ func (s *space) serves(kind topo.ProbeKind, port uint16) bool {
 	return port == 80
 }
 
-// packet is what a walk carries.
+// packet is what a walk carries: count of them, all alike.
 type packet struct {
-	src, dst netip.Addr
-	size     int
-	whole    bool // must not be fragmented
-	depth    int  // of tunnels around it
+	kind       string // "echo", "reply", "error" (ICMP unreachable), "udp"
+	count      uint64
+	src, dst   netip.Addr
+	size       int
+	whole      bool // must not be fragmented
+	fragmented bool
+	depth      int // of tunnels around it
 }
 
 // maxHops is a packet's TTL; maxDepth bounds tunnels in tunnels.
@@ -205,11 +208,36 @@ func (n *network) roundTrip(s *space, pk packet) (*space, []*space, topo.Reason)
 	if !pk.src.IsValid() {
 		return nil, hops, topo.ReasonTimeout
 	}
-	back, _, lost := n.walk(there, packet{src: pk.dst, dst: pk.src, size: pk.size})
+	back, _, lost := n.walk(there, packet{kind: "reply", count: pk.count, src: pk.dst, dst: pk.src, size: pk.size})
 	if lost != "" || back != s {
 		return nil, hops, topo.ReasonTimeout
 	}
 	return there, hops, ""
+}
+
+// sent and taken count a packet in the namespace that sends or takes it.
+var (
+	sent  = map[string]string{"echo": "Icmp.OutEchos", "reply": "Icmp.OutEchoReps", "error": "Icmp.OutDestUnreachs"}
+	taken = map[string]string{"echo": "Icmp.InEchos", "reply": "Icmp.InEchoReps", "error": "Icmp.InDestUnreachs", "udp": "Udp.InDatagrams"}
+)
+
+func (s *space) counts(name string, pk packet) {
+	if name != "" {
+		s.counters[name] += pk.count
+	}
+}
+
+// complain sends the ICMP error of at to the packet's sender s, who learns of
+// why only if it arrives.
+func (n *network) complain(at, s *space, pk packet, why topo.Reason) topo.Reason {
+	if pk.kind == "error" || !pk.src.IsValid() {
+		return topo.ReasonTimeout
+	}
+	to, _, lost := n.walk(at, packet{kind: "error", count: pk.count, src: at.source(pk.src), dst: pk.src, size: pk.size, depth: pk.depth})
+	if lost != "" || to != s {
+		return topo.ReasonTimeout
+	}
+	return why
 }
 
 // source is the address that s would send from to reach dst.
@@ -247,31 +275,52 @@ func (n *network) walk(s *space, pk packet) (at *space, hops []*space, why topo.
 	at = s
 	for range maxHops {
 		if l := at.owner(pk.dst); l != nil {
-			switch {
-			case at == s && !at.link("lo").Up:
-				return nil, hops, topo.ReasonTimeout
-			case at.policies["INPUT"] == "DROP":
+			if at == s {
+				at.counts(sent[pk.kind], pk)
+			}
+			if at == s && !at.link("lo").Up || at.policies["INPUT"] == "DROP" {
 				return nil, hops, topo.ReasonTimeout
 			}
+			at.counts(taken[pk.kind], pk)
 			return at, hops, ""
 		}
-		if at != s {
-			if at.shownSysctls()[ipForward] != "1" || at.policies["FORWARD"] == "DROP" {
-				return nil, hops, topo.ReasonTimeout
-			}
+		if at != s && at.shownSysctls()[ipForward] != "1" {
+			at.counts("Ip.InAddrErrors", pk)
+			return nil, hops, topo.ReasonTimeout
 		}
 		r, ok := at.lookup(pk.dst, "")
 		switch {
-		case !ok || r.Type == "unreachable":
+		case !ok && at == s:
+			at.counts("Ip.OutNoRoutes", pk)
 			return nil, hops, topo.ReasonNetUnreachable
+		case !ok:
+			at.counts("IpExt.InNoRoutes", pk)
+			return nil, hops, n.complain(at, s, pk, topo.ReasonNetUnreachable)
+		case r.Type == "unreachable":
+			return nil, hops, topo.ReasonHostUnreachable
 		case r.Type == "prohibit":
 			return nil, hops, topo.ReasonProhibited
 		case r.Type != "":
 			return nil, hops, topo.ReasonTimeout
 		}
 		out := at.link(r.Dev)
-		if pk.size > out.MTU && pk.whole {
-			return nil, hops, topo.ReasonTooBig
+		if pk.size > out.MTU {
+			switch {
+			case pk.whole && at == s:
+				return nil, hops, topo.ReasonTooBig
+			case pk.whole:
+				at.counts("Ip.FragFails", pk)
+				return nil, hops, n.complain(at, s, pk, topo.ReasonTooBig)
+			}
+			pk.fragmented = true
+		}
+		if at == s {
+			at.counts(sent[pk.kind], pk)
+		} else {
+			if at.policies["FORWARD"] == "DROP" || at.dropsFrags && pk.fragmented {
+				return nil, hops, topo.ReasonTimeout
+			}
+			at.counts("Ip.ForwDatagrams", pk)
 		}
 		next := pk.dst
 		// A gateway that is one's own address is none: the kernel asks for the
@@ -280,12 +329,16 @@ func (n *network) walk(s *space, pk packet) (at *space, hops []*space, why topo.
 			next = r.Via
 		}
 		in, reason := n.cross(out, next, pk)
+		if reason == topo.ReasonHostUnreachable {
+			reason = n.complain(at, s, pk, reason)
+		}
 		if reason != "" {
 			return nil, hops, reason
 		}
 		at = in.in
 		hops = append(hops, at)
 		if !at.accepts(in, pk.src) {
+			at.counts("TcpExt.IPReversePathFilter", pk)
 			return nil, hops, topo.ReasonTimeout
 		}
 	}
@@ -311,14 +364,48 @@ func (n *network) cross(out *link, next netip.Addr, pk packet) (*link, topo.Reas
 		return n.tunnelled(out, pk)
 	}
 	filtered := false
-	in := arp(out, next, map[*link]bool{}, &filtered)
-	switch {
-	case in == nil:
+	in := arp(out, out.MAC, next, map[*link]bool{}, &filtered)
+	if in == nil {
+		out.in.learn(topo.Neighbour{IP: next, Dev: out.Name, State: "failed"})
 		return nil, topo.ReasonHostUnreachable
-	case filtered:
+	}
+	out.in.learn(topo.Neighbour{IP: next, MAC: in.MAC, Dev: out.Name, State: "reachable"})
+	asker := pk.src
+	if out.in.owner(asker) == nil { // forwarded: it asks from an address of its own
+		asker = out.in.source(next)
+	}
+	if asker.IsValid() {
+		in.in.learn(topo.Neighbour{IP: asker, MAC: out.MAC, Dev: in.Name, State: "reachable"})
+	}
+	if filtered {
 		return nil, topo.ReasonTimeout
 	}
 	return in, ""
+}
+
+// learn takes a neighbour in place of what was known, unless that is permanent.
+func (s *space) learn(e topo.Neighbour) {
+	i := slices.IndexFunc(s.neighbours, func(k topo.Neighbour) bool { return k.IP == e.IP && k.Dev == e.Dev })
+	switch {
+	case i < 0:
+		s.neighbours = append(s.neighbours, e)
+	case s.neighbours[i].State != "permanent":
+		s.neighbours[i] = e
+	}
+}
+
+// learnMAC is a bridge learning behind which port a station is.
+func (s *space) learnMAC(mac string, port *link) {
+	for i := range s.fdb {
+		e := &s.fdb[i]
+		if e.MAC == mac && e.Master == port.master.Name {
+			if e.State == "" {
+				e.Dev = port.Name // it has moved
+			}
+			return
+		}
+	}
+	s.fdb = append(s.fdb, topo.FDBEntry{MAC: mac, Dev: port.Name, Master: port.master.Name})
 }
 
 // tunnelled wraps the packet in UDP and takes it out at the far socat.
@@ -327,7 +414,8 @@ func (n *network) tunnelled(out *link, pk packet) (*link, topo.Reason) {
 	if t == nil || pk.depth == maxDepth {
 		return nil, topo.ReasonTimeout
 	}
-	outer := packet{src: t.local.Addr(), dst: t.remote.Addr(), size: pk.size + 28, depth: pk.depth + 1}
+	// Around it are IP, UDP and the four bytes of the tun device's packet information.
+	outer := packet{kind: "udp", count: pk.count, src: t.local.Addr(), dst: t.remote.Addr(), size: 20 + 8 + 4 + pk.size, depth: pk.depth + 1}
 	if !outer.src.IsValid() {
 		outer.src = out.in.source(outer.dst)
 	}
@@ -345,41 +433,47 @@ func (n *network) tunnelled(out *link, pk packet) (*link, topo.Reason) {
 
 // arp finds who answers for ip behind out: an interface with carrier that is no
 // bridge port, in a namespace that owns ip (any of its addresses will do, as
-// with arp_ignore 0). filtered tells that iptables drops what is bridged there.
-func arp(out *link, ip netip.Addr, seen map[*link]bool, filtered *bool) *link {
+// with arp_ignore 0). The bridges on the way learn where the asker, from, and
+// the answerer are. filtered tells that iptables drops what is bridged there.
+func arp(out *link, from string, ip netip.Addr, seen map[*link]bool, filtered *bool) *link {
 	if seen[out] || !out.carrier() {
 		return nil
 	}
 	seen[out] = true
+	s := out.in
 	if out.Kind == "bridge" {
-		for _, port := range out.in.links {
-			if port.master == out {
-				if in := arp(port, ip, seen, filtered); in != nil {
-					return in
-				}
+		for _, port := range s.links {
+			if port.master != out {
+				continue
+			}
+			if in := arp(port, from, ip, seen, filtered); in != nil {
+				s.learnMAC(in.MAC, port)
+				return in
 			}
 		}
 		return nil
 	}
-	if out.peer == nil {
-		return nil
-	}
 	in := out.peer
-	if in.master == nil {
-		if in.in.owner(ip) != nil {
-			return in
-		}
+	switch {
+	case in == nil:
 		return nil
+	case in.master != nil && in.master.Up:
+		return in.bridged(from, ip, seen, filtered)
+	case in.master == nil && in.in.owner(ip) != nil:
+		return in
 	}
+	return nil
+}
+
+// bridged goes on with arp from the bridge port in.
+func (in *link) bridged(from string, ip netip.Addr, seen map[*link]bool, filtered *bool) *link {
 	br, s := in.master, in.in
-	if !br.Up {
-		return nil
-	}
+	seen[in] = true
+	s.learnMAC(from, in)
 	if s.owner(ip) != nil {
 		return br
 	}
-	seen[in] = true
-	found := arp(br, ip, seen, filtered)
+	found := arp(br, from, ip, seen, filtered)
 	if found != nil && s.policies["FORWARD"] == "DROP" && s.shownSysctls()[bridgeCallIptables] == "1" {
 		*filtered = true
 	}

@@ -1,0 +1,40 @@
+package host_test
+
+import (
+	"testing"
+
+	"kabel/labs"
+	"kabel/sandbox/host"
+	"kabel/server/session"
+)
+
+// TestModelPlaysEveryLab proves the labs on the Model as `server lab test` does
+// on a kernel, so that the one stands for the other in the server's tests.
+func TestModelPlaysEveryLab(t *testing.T) {
+	catalog, err := labs.BuiltIn()
+	if err != nil {
+		t.Fatal(err)
+	}
+	m := host.NewModel()
+	defer m.Close()
+	sessions, err := session.Open(t.Context(), session.Options{Host: m, Labs: catalog, Records: &session.Memory{}})
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer func() {
+		if err := sessions.Close(); err != nil {
+			t.Error(err)
+		}
+	}()
+	for _, lab := range catalog.Labs() {
+		t.Run(lab.ID, func(t *testing.T) {
+			report, err := sessions.Prove(t.Context(), lab)
+			if err != nil {
+				t.Fatal(err)
+			}
+			if report.Failures() > 0 {
+				t.Errorf("%v", report)
+			}
+		})
+	}
+}
