@@ -21,6 +21,7 @@ type Box struct {
 	name   string
 	slot   int
 	pid    int
+	init   *os.Process
 	ctl    *caller
 	netns  int
 	groups boxCgroup
@@ -141,11 +142,15 @@ func (b *Box) fork(control *os.File) error {
 	if err != nil {
 		return fmt.Errorf("start its init: %w", err)
 	}
-	b.pid = p.Pid
+	b.init, b.pid = p, p.Pid
 	go func() {
 		defer close(b.done)
 		state, err := p.Wait()
-		b.yard.log.Debug("box init ended", "box", b.name, "state", state, "error", err)
+		b.mu.Lock()
+		defer b.mu.Unlock()
+		if !b.dead || err != nil {
+			b.yard.log.Error("a box init ended by itself", "box", b.name, "state", state, "error", err)
+		}
 	}()
 	return nil
 }
@@ -167,13 +172,9 @@ func (b *Box) end() error {
 	b.dead = true
 	machines := b.machines
 	b.mu.Unlock()
-	if b.pid != 0 {
-		select {
-		case <-b.done:
-		default: // ours until it is waited for, so the pid can't be another's
-			if err := unix.Kill(b.pid, unix.SIGKILL); err != nil && err != unix.ESRCH {
-				errs = append(errs, fmt.Errorf("kill: %w", err))
-			}
+	if b.init != nil {
+		if err := b.init.Kill(); err != nil && !errors.Is(err, os.ErrProcessDone) {
+			errs = append(errs, fmt.Errorf("kill: %w", err))
 		}
 		<-b.done
 	}

@@ -29,12 +29,11 @@ const (
 // and exits with its code. The ids are the user's own and, where newuidmap and
 // /etc/subuid give some, subordinate ones.
 //
-// As root it returns at once. It must be called early in main. A supervisor that
-// kills this process with SIGKILL doesn't reach the one it waits for, which must
-// end with its descriptor 3.
+// As root it returns at once. It must be called early in main, from the main
+// goroutine. However the first process ends, the second one ends with it.
 func Elevate() error {
 	if os.Geteuid() == 0 {
-		return nil
+		return endWith(os.Getenv(elevatedBy))
 	}
 	code, err := elevate()
 	if err != nil {
@@ -55,7 +54,8 @@ func elevate() (int, error) {
 	if isSocket(passedFD) {
 		files[passedFD] = os.NewFile(passedFD, "passed")
 	}
-	p, err := os.StartProcess(self, append([]string{entryElevated}, os.Args...), &os.ProcAttr{Env: os.Environ(), Files: files,
+	p, err := os.StartProcess(self, append([]string{entryElevated}, os.Args...), &os.ProcAttr{
+		Env: append(os.Environ(), elevatedBy+"="+strconv.Itoa(os.Getpid())), Files: files,
 		Sys: &syscall.SysProcAttr{Cloneflags: unix.CLONE_NEWUSER | unix.CLONE_NEWNS | unix.CLONE_NEWNET}})
 	waits.Close()
 	if err != nil {
@@ -165,6 +165,25 @@ func subordinate(file string, uid int) (start, count int) {
 		}
 	}
 	return 0, 0
+}
+
+// elevatedBy tells the second process which is the first.
+const elevatedBy = "KABEL_ELEVATED_BY"
+
+// endWith has this process killed when the one that elevated it ends. It is asked
+// for so late because the exec that gave this process its rights forgets it. The
+// thread that forked is locked, and waits as long as the first process lives.
+func endWith(parent string) error {
+	if parent == "" {
+		return nil
+	}
+	if err := unix.Prctl(unix.PR_SET_PDEATHSIG, uintptr(unix.SIGKILL), 0, 0, 0); err != nil {
+		return fmt.Errorf("jail: pdeathsig: %w", err)
+	}
+	if strconv.Itoa(os.Getppid()) != parent {
+		return errors.New("jail: the process that elevated this one has ended")
+	}
+	return os.Unsetenv(elevatedBy)
 }
 
 // sealedSelf is a copy of this program that nobody can write to. Where a learner

@@ -169,7 +169,9 @@ func (y *Yard) release() error {
 			errs = append(errs, os.RemoveAll(p))
 		}
 	}
-	return errors.Join(append(errs, y.lock.Close())...)
+	errs = append(errs, y.lock.Close())
+	y.lock = nil
+	return errors.Join(errs...)
 }
 
 // takeSlot reserves a range of host ids. They are given out in turn, so that the

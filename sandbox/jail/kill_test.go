@@ -55,8 +55,26 @@ func beVictim(dir string) error {
 
 func TestWhenTheSandboxIsKilledItsWorldsEnd(t *testing.T) {
 	dir := t.TempDir()
-	cmd := exec.Command(self)
-	cmd.Env = append(os.Environ(), victimEnv+"="+dir)
+	killVictim(t, exec.Command(self), dir)
+	y := openYard(t, Options{StateDir: dir}) // and its Close leaves nothing
+	startBox(t, y, "w1", "host1")
+}
+
+func TestWhenTheProcessBeforeElevateIsKilledTheWorldsEnd(t *testing.T) {
+	if !unelevated() {
+		return // here there is no such process
+	}
+	dir := t.TempDir()
+	if err := os.Chmod(dir, 0o777); err != nil {
+		t.Fatal(err)
+	}
+	killVictim(t, asNobody(t, ""), dir)
+}
+
+// killVictim starts a sandbox, and kills it when it has worlds.
+func killVictim(t *testing.T, cmd *exec.Cmd, dir string) {
+	t.Helper()
+	cmd.Env = append(cmd.Environ(), victimEnv+"="+dir)
 	cmd.Stderr = t.Output()
 	stdin, err := cmd.StdinPipe()
 	if err != nil {
@@ -83,10 +101,9 @@ func TestWhenTheSandboxIsKilledItsWorldsEnd(t *testing.T) {
 			t.Errorf("process %s does not live before the kill", p)
 		}
 	}
-	if _, err := Open(Options{StateDir: dir}); err == nil || !strings.Contains(err.Error(), "in use by another sandbox") {
-		t.Errorf("a second sandbox with the same state directory: %v", err)
+	if y, err := Open(Options{StateDir: dir}); err == nil || !strings.Contains(err.Error(), "in use by another sandbox") {
+		t.Errorf("a second sandbox with the same state directory: %v, %v", y, err)
 	}
-
 	if err := cmd.Process.Kill(); err != nil {
 		t.Fatal(err)
 	}
@@ -94,9 +111,6 @@ func TestWhenTheSandboxIsKilledItsWorldsEnd(t *testing.T) {
 	for _, p := range pids {
 		eventually(t, "process "+p+" ends with the sandbox", func() bool { return !alive(t, p) })
 	}
-
-	y := openYard(t, Options{StateDir: dir}) // and its Close leaves nothing
-	startBox(t, y, "w1", "host1")
 }
 
 func TestASuccessorEndsWhatWasStopped(t *testing.T) {

@@ -299,8 +299,8 @@ func (k *caller) close() {
 }
 
 // serve is an init's side. begin is called in the order of the requests and must
-// not block; the function that it may return can. serve returns when the yard is
-// gone.
+// not block; the function that it returns can, but the request's descriptors are
+// closed by then. serve returns when the yard is gone.
 func serve(c *conn, begin func(r request, fds []int) (finish func() (reply, []int))) {
 	for {
 		var r request
@@ -309,10 +309,10 @@ func serve(c *conn, begin func(r request, fds []int) (finish func() (reply, []in
 			return
 		}
 		finish := begin(r, fds)
+		closeAll(fds)
 		go func() {
 			answer, out := finish()
 			answer.ID = r.ID
-			closeAll(fds)
 			_ = c.send(answer, out...) // an error means that the yard is gone: receive sees it too
 			closeAll(out)
 		}()
