@@ -13,6 +13,7 @@ import (
 	"strings"
 	"time"
 
+	"github.com/vishvananda/netlink/nl"
 	"golang.org/x/sys/unix"
 
 	"kabel/sandbox/topo"
@@ -110,8 +111,14 @@ func readFirewall(t tools, buf []byte, old firewall, again bool) (firewall, erro
 	}
 	v4, v6 := legacyTables("ip_tables_names", buf), legacyTables("ip6_tables_names", buf)
 	now.legacy = v4 + v6
-	if old.chains != nil && !again && now.generation == old.generation && now.legacy == old.legacy {
-		return old, nil
+	if old.chains != nil && now.generation == old.generation && now.legacy == old.legacy {
+		if !again {
+			return old, nil
+		}
+		if now.legacy == "" {
+			now.chains, err = nftCounters(c, old.chains)
+			return now, err
+		}
 	}
 	tables, err := nftTables(c)
 	if err != nil {
@@ -209,6 +216,109 @@ func nftTables(c *conn) ([]nftTable, error) {
 		return nil, fmt.Errorf("read the tables of nf_tables: %w", err)
 	}
 	return tables, nil
+}
+
+type chainKey struct{ family, table, chain string }
+
+type count struct{ packets, bytes uint64 }
+
+// nftCounters is chains with new counters. The rules are the same as when their
+// words were read, so the n-th rule of a chain is still the n-th.
+func nftCounters(c *conn, chains []topo.Chain) ([]topo.Chain, error) {
+	if len(chains) == 0 {
+		return chains, nil
+	}
+	var rules map[chainKey][]count
+	var policies map[chainKey]count
+	ask := func(message int) *nl.NetlinkRequest {
+		return request(unix.NFNL_SUBSYS_NFTABLES<<8|message, 0, raw{0, 0, 0, 0})
+	}
+	err := c.dump(ask(unix.NFT_MSG_GETRULE), func() { rules = map[chainKey][]count{} }, func(b []byte) {
+		key, n := chainKey{}, count{}
+		each(b, &key, func(t uint16, v []byte) {
+			switch t {
+			case unix.NFTA_RULE_TABLE:
+				key.table = unix.ByteSliceToString(v)
+			case unix.NFTA_RULE_CHAIN:
+				key.chain = unix.ByteSliceToString(v)
+			case unix.NFTA_RULE_EXPRESSIONS:
+				n = ruleCounter(v)
+			}
+		})
+		rules[key] = append(rules[key], n)
+	})
+	if err != nil {
+		return nil, fmt.Errorf("read rule counters: %w", err)
+	}
+	err = c.dump(ask(unix.NFT_MSG_GETCHAIN), func() { policies = map[chainKey]count{} }, func(b []byte) {
+		key, n := chainKey{}, count{}
+		each(b, &key, func(t uint16, v []byte) {
+			switch t {
+			case unix.NFTA_CHAIN_TABLE:
+				key.table = unix.ByteSliceToString(v)
+			case unix.NFTA_CHAIN_NAME:
+				key.chain = unix.ByteSliceToString(v)
+			case unix.NFTA_CHAIN_COUNTERS:
+				n = counter(v)
+			}
+		})
+		policies[key] = n
+	})
+	if err != nil {
+		return nil, fmt.Errorf("read chain counters: %w", err)
+	}
+	chains = slices.Clone(chains)
+	for i := range chains {
+		chain := &chains[i]
+		key := chainKey{chain.Family, chain.Table, chain.Name}
+		chain.Packets, chain.Bytes = policies[key].packets, policies[key].bytes
+		chain.Rules = slices.Clone(chain.Rules)
+		for j, n := range rules[key][:min(len(rules[key]), len(chain.Rules))] {
+			chain.Rules[j].Packets, chain.Rules[j].Bytes = n.packets, n.bytes
+		}
+	}
+	return chains, nil
+}
+
+// each reads the attributes of one nf_tables message and its family.
+func each(b []byte, key *chainKey, f func(uint16, []byte)) {
+	if len(b) >= 4 {
+		key.family = nftFamilies[b[0]]
+		attributes(b[4:], f)
+	}
+}
+
+// ruleCounter finds the first counter among a rule's expressions.
+func ruleCounter(expressions []byte) (n count) {
+	found := false
+	attributes(expressions, func(_ uint16, element []byte) {
+		name, data := "", []byte(nil)
+		attributes(element, func(t uint16, v []byte) {
+			switch t {
+			case unix.NFTA_EXPR_NAME:
+				name = unix.ByteSliceToString(v)
+			case unix.NFTA_EXPR_DATA:
+				data = v
+			}
+		})
+		if name == "counter" && !found {
+			n, found = counter(data), true
+		}
+	})
+	return n
+}
+
+func counter(b []byte) (n count) {
+	attributes(b, func(t uint16, v []byte) {
+		switch {
+		case len(v) != 8:
+		case t == unix.NFTA_COUNTER_PACKETS:
+			n.packets = binary.BigEndian.Uint64(v)
+		case t == unix.NFTA_COUNTER_BYTES:
+			n.bytes = binary.BigEndian.Uint64(v)
+		}
+	})
+	return n
 }
 
 // parseSave reads what iptables-save -c writes.

@@ -59,14 +59,14 @@ func (w *World) Probe(ctx context.Context, p topo.Probe) (topo.ProbeResult, erro
 	res := topo.ProbeResult{Probe: p, At: time.Now()}
 	if p.Kind == topo.ProbeTraceroute {
 		at.trace(ctx, &res)
-		return res, ctx.Err()
+		return res, w.unlessGone(ctx.Err())
 	}
 	var times []time.Duration
 	for range cmp.Or(p.Count, 1) {
 		res.Sent++
 		rtt, detail, err := at.bounded(ctx, attempt)
 		if ctx.Err() != nil {
-			return topo.ProbeResult{}, ctx.Err()
+			return topo.ProbeResult{}, w.unlessGone(ctx.Err())
 		}
 		if err == nil {
 			times = append(times, rtt)

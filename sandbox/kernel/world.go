@@ -213,6 +213,14 @@ func (w *World) enter(ctx context.Context) (_ context.Context, leave func(), err
 
 func (w *World) gone() error { return host.Errorf(host.CodeNotFound, "the world %q is gone", w.id) }
 
+// unlessGone is err, unless the end of the world is the reason for it.
+func (w *World) unlessGone(err error) error {
+	if err != nil && w.ctx.Err() != nil {
+		return w.gone()
+	}
+	return err
+}
+
 // machine finds the machine of a node.
 func (w *World) machine(node topo.NodeID) (*jail.Machine, error) {
 	if node.Valid() {
@@ -250,9 +258,9 @@ func (w *World) Apply(ctx context.Context, ops []topo.Placed) (topo.Rev, error) 
 	failed := w.applier().all(ctx, ops)
 	rev, err := w.refresh(depth)
 	if failed != nil {
-		return rev, failed
+		err = failed
 	}
-	return rev, err
+	return rev, w.unlessGone(err)
 }
 
 // Exec implements host.World.
@@ -276,7 +284,7 @@ func (w *World) Exec(ctx context.Context, r host.ExecRequest) (host.ExecResult, 
 	got, err := m.Exec(ctx, jail.Command{Argv: r.Argv, Netns: r.Node.Netns(), Stdin: r.Stdin,
 		Timeout: r.Timeout, MaxOutput: host.MaxExecOutput})
 	if err != nil {
-		return host.ExecResult{}, err
+		return host.ExecResult{}, w.unlessGone(err)
 	}
 	return host.ExecResult{ExitCode: got.ExitCode, Stdout: got.Stdout, Stderr: got.Stderr, Truncated: got.Truncated, TimedOut: got.TimedOut}, nil
 }
@@ -289,7 +297,7 @@ func (w *World) Snapshot(ctx context.Context) (topo.Snapshot, error) {
 	}
 	defer leave()
 	if _, err := w.refresh(readAll); err != nil {
-		return topo.Snapshot{}, err
+		return topo.Snapshot{}, w.unlessGone(err)
 	}
 	return w.feed.Now(), nil
 }

@@ -516,3 +516,42 @@ func TestACutCableIsSeenAtOnce(t *testing.T) {
 		}
 	}
 }
+
+// TestFirewallCounters reads them once with the rules' words and then alone.
+func TestFirewallCounters(t *testing.T) {
+	w := smallWorld(t, openHost(t), "w", []topo.Placed{
+		on("host2", addr(topo.VerbAdd, "10.0.0.20/24", "eth0")),
+		on("host1", topo.Run{Argv: []string{"iptables", "-A", "OUTPUT", "-d", "10.0.0.99", "-j", "DROP"}}),
+		on("host1", topo.Run{Argv: []string{"iptables", "-A", "OUTPUT", "-p", "icmp", "-j", "ACCEPT"}}),
+		on("host1", topo.Run{Argv: []string{"nft", "add table ip kabel; add chain ip kabel out { type filter hook output priority 10; policy accept; }; add rule ip kabel out ip daddr 10.0.0.99 drop; add rule ip kabel out counter"}}),
+		on("host2", topo.Run{Argv: []string{"iptables", "-P", "INPUT", "DROP"}}),
+	})
+	for i := range uint64(3) {
+		s := snapshot(t, w)
+		counts := map[string]uint64{}
+		for _, node := range []topo.NodeID{"host1", "host2"} {
+			for _, c := range s.Node(node).Firewall {
+				key := fmt.Sprint(node, " ", c.Tool, " ", c.Table, " ", c.Name)
+				if c.Policy != "" {
+					counts[key] = c.Packets
+				}
+				for _, r := range c.Rules {
+					counts[key+" "+r.Text] = r.Packets
+				}
+			}
+		}
+		for key, want := range map[string]uint64{
+			"host1 iptables filter OUTPUT -A OUTPUT -d 10.0.0.99/32 -j DROP": 0,
+			"host1 iptables filter OUTPUT -A OUTPUT -p icmp -j ACCEPT":       i,
+			"host1 nft kabel out counter":                                    i,
+			"host2 iptables filter INPUT":                                    i,
+		} {
+			if got, ok := counts[key]; !ok || got != want {
+				t.Errorf("after %d pings %s has %d packets, %v; all are %v", i, key, got, ok, counts)
+			}
+		}
+		if _, err := w.Probe(t.Context(), topo.Probe{From: "host1", Kind: topo.ProbePing, To: "10.0.0.20"}); err != nil {
+			t.Fatal(err)
+		}
+	}
+}
