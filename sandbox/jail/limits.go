@@ -16,9 +16,11 @@ type Limits struct {
 	// Pids bounds the learner's processes and threads; default 200. The init
 	// processes are not counted, so that a fork bomb can't starve them.
 	Pids int
-	// CPUPercent is the share of one processor; default 60.
+	// CPUPercent is the share of one processor that the learner's programs have;
+	// default 60.
 	CPUPercent int
-	// Namespaces bounds the network namespaces, machines included; default 48.
+	// Namespaces bounds the network namespaces, one for each machine included;
+	// default 48. The kernel frees one a moment after its last user has gone.
 	Namespaces int
 	// FilesMiB bounds the writable files of each machine; default 32.
 	FilesMiB int

@@ -91,7 +91,7 @@ func buildBox(fds []int) error {
 	if err != nil {
 		return err
 	}
-	err = first(
+	return first(
 		func() error { return mount("", "/", "", unix.MS_REC|unix.MS_PRIVATE, "") },
 		func() error { return mount("box", newRoot, "tmpfs", plain, "size=256k,nr_inodes=64,mode=755") },
 		func() error { return makeDirs(newRoot, "usr", "base", "dev", "proc", "sys", newRoot) },
@@ -127,10 +127,6 @@ func buildBox(fds []int) error {
 		func() error { return makeLinks(newRoot, links) },
 		enterRoot,
 	)
-	if err != nil {
-		return err
-	}
-	return nil
 }
 
 // buildMachine makes a machine's tree, in the box's, and enters it.
