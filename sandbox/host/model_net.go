@@ -71,7 +71,8 @@ func newNetwork(spec Spec) *network {
 		s := n.addSpace(topo.NodeID(m.Name), m.Kind)
 		s.setState(s.link("lo"), true)
 		if m.Kind == topo.KindRouter {
-			s.sysctls[ipForward] = "1"
+			s.forward("1")
+			s.sysctls["net.ipv6.conf.all.forwarding"] = "1"
 		}
 		if m.Kind == topo.KindSwitch {
 			br := n.newLink(s, "br0", "bridge")
@@ -133,8 +134,10 @@ func (n *network) newLink(s *space, name, kind string) *link {
 
 // inherit gives an interface that is new in s the settings of "default".
 func (s *space) inherit(l *link) {
-	if v, ok := s.sysctls[confKey("default")]; ok {
-		s.sysctls[confKey(l.Name)] = v
+	for _, name := range conf {
+		if v, ok := s.sysctls[confKey("default", name)]; ok {
+			s.sysctls[confKey(l.Name, name)] = v
+		}
 	}
 }
 
@@ -320,7 +323,9 @@ func (s *space) forget(l *link) {
 			m.master = nil
 		}
 	}
-	delete(s.sysctls, confKey(l.Name))
+	for _, name := range conf {
+		delete(s.sysctls, confKey(l.Name, name))
+	}
 }
 
 func (n *network) linkSet(l *link, o topo.LinkSet) error {
@@ -398,9 +403,11 @@ func (s *space) rename(l *link, name string) error {
 			s.fdb[i].Master = name
 		}
 	}
-	if v, ok := s.sysctls[confKey(l.Name)]; ok {
-		delete(s.sysctls, confKey(l.Name))
-		s.sysctls[confKey(name)] = v
+	for _, c := range conf {
+		if v, ok := s.sysctls[confKey(l.Name, c)]; ok {
+			delete(s.sysctls, confKey(l.Name, c))
+			s.sysctls[confKey(name, c)] = v
+		}
 	}
 	l.Name = name
 	return nil
@@ -748,8 +755,12 @@ func (s *space) changeFDB(l *link, o topo.FDBChange) error {
 
 const ipForward = "net.ipv4.ip_forward"
 
-func confKey(dev string) string {
-	return "net.ipv4.conf." + strings.ReplaceAll(dev, ".", "/") + ".rp_filter"
+// conf are the settings of an interface, and of "all" and "default", that the
+// model obeys.
+var conf = []string{"rp_filter", "forwarding"}
+
+func confKey(dev, name string) string {
+	return "net.ipv4.conf." + strings.ReplaceAll(dev, ".", "/") + "." + name
 }
 
 // setSysctl takes the settings that a snapshot of the model shows, and some that
@@ -761,8 +772,22 @@ func (s *space) setSysctl(o topo.Sysctl) error {
 	if v, err := strconv.Atoi(o.Value); err != nil || v < 0 {
 		return errno("EINVAL")
 	}
+	if o.Key == ipForward || o.Key == confKey("all", "forwarding") {
+		s.forward(o.Value)
+		return nil
+	}
 	s.sysctls[o.Key] = o.Value
 	return nil
+}
+
+// forward sets ip_forward, which sets forwarding of every interface.
+func (s *space) forward(value string) {
+	s.sysctls[ipForward] = value
+	s.sysctls[confKey("all", "forwarding")] = value
+	s.sysctls[confKey("default", "forwarding")] = value
+	for _, l := range s.links {
+		s.sysctls[confKey(l.Name, "forwarding")] = value
+	}
 }
 
 // silentSysctl says whether key is net.ipv4 or net.ipv6.conf.INTERFACE.NAME with
@@ -774,13 +799,17 @@ func (s *space) silentSysctl(key string) bool {
 	}
 	where := strings.ReplaceAll(parts[3], "/", ".")
 	return (where == "all" || where == "default" || s.link(where) != nil) &&
-		slices.Contains([]string{"disable_ipv6", "forwarding", "accept_local", "arp_ignore", "arp_filter", "proxy_arp"}, parts[4])
+		slices.Contains([]string{"disable_ipv6", "accept_local", "arp_ignore", "arp_filter", "proxy_arp"}, parts[4])
 }
 
 func (s *space) shownSysctls() map[string]string {
-	shown := map[string]string{ipForward: "0", bridgeCallIptables: "1", confKey("all"): "0", confKey("default"): "0"}
-	for _, l := range s.links {
-		shown[confKey(l.Name)] = "0"
+	shown := map[string]string{ipForward: "0", "net.ipv6.conf.all.forwarding": "0", "net.ipv4.icmp_echo_ignore_all": "0",
+		bridgeCallIptables: "1", "net.bridge.bridge-nf-call-ip6tables": "1"}
+	for _, name := range conf {
+		shown[confKey("all", name)], shown[confKey("default", name)] = "0", "0"
+		for _, l := range s.links {
+			shown[confKey(l.Name, name)] = "0"
+		}
 	}
 	for k := range shown {
 		if v, ok := s.sysctls[k]; ok {
@@ -800,11 +829,12 @@ func (n *network) nodes() []topo.Node {
 }
 
 func (s *space) node() topo.Node {
-	node := topo.Node{ID: s.id, Kind: s.kind, Neighbours: slices.Clone(s.neighbours), FDB: slices.Clone(s.fdb),
-		Routes: slices.Clone(s.routes), Sysctls: s.shownSysctls(), Counters: maps.Clone(s.counters)}
+	node := topo.Node{ID: s.id, Kind: s.kind, Links: []topo.Netdev{}, Rules: []topo.Rule{}, Sockets: []topo.Socket{},
+		Neighbours: append([]topo.Neighbour{}, s.neighbours...), FDB: append([]topo.FDBEntry{}, s.fdb...),
+		Routes: append([]topo.Route{}, s.routes...), Firewall: s.firewall(), Sysctls: s.shownSysctls(), Counters: maps.Clone(s.counters)}
 	for _, l := range s.links {
 		d := l.Netdev
-		d.Addresses = slices.Clone(l.Addresses)
+		d.Addresses = append([]netip.Prefix{}, l.Addresses...)
 		d.Carrier = l.carrier()
 		if l.peer != nil {
 			d.Peer = topo.Link(l.peer.in.id, l.peer.Name)
@@ -827,12 +857,23 @@ func (s *space) node() topo.Node {
 	slices.SortStableFunc(node.Routes, func(a, b topo.Route) int {
 		return cmp.Or(cmp.Compare(a.Table, b.Table), a.Dst.Addr().Compare(b.Dst.Addr()), cmp.Compare(a.Dst.Bits(), b.Dst.Bits()), cmp.Compare(a.Metric, b.Metric))
 	})
-	for _, name := range []string{"INPUT", "FORWARD", "OUTPUT"} {
-		if policy, ok := s.policies[name]; ok {
-			node.Firewall = append(node.Firewall, topo.Chain{Tool: "iptables", Family: "ip", Table: "filter", Name: name, Policy: policy})
-		}
-	}
 	return node
+}
+
+// firewall shows iptables' filter table once it was touched.
+func (s *space) firewall() []topo.Chain {
+	chains := []topo.Chain{}
+	if len(s.policies) == 0 && !s.dropsFrags {
+		return chains
+	}
+	for _, name := range filterChains {
+		c := topo.Chain{Tool: "iptables", Family: "ip", Table: "filter", Name: name, Policy: cmp.Or(s.policies[name], "ACCEPT"), Rules: []topo.FirewallRule{}}
+		if name == "FORWARD" && s.dropsFrags {
+			c.Rules = append(c.Rules, topo.FirewallRule{Text: "-A FORWARD -f -j DROP"})
+		}
+		chains = append(chains, c)
+	}
+	return chains
 }
 
 // refusal makes the OpError of a failed op.

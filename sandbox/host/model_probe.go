@@ -273,6 +273,7 @@ func (n *network) walk(s *space, pk packet) (at *space, hops []*space, why topo.
 		return nil, nil, topo.ReasonProhibited
 	}
 	at = s
+	var in *link // that it came to at by
 	for range maxHops {
 		if l := at.owner(pk.dst); l != nil {
 			if at == s {
@@ -284,7 +285,7 @@ func (n *network) walk(s *space, pk packet) (at *space, hops []*space, why topo.
 			at.counts(taken[pk.kind], pk)
 			return at, hops, ""
 		}
-		if at != s && at.shownSysctls()[ipForward] != "1" {
+		if at != s && at.shownSysctls()[confKey(in.Name, "forwarding")] == "0" {
 			at.counts("Ip.InAddrErrors", pk)
 			return nil, hops, topo.ReasonTimeout
 		}
@@ -328,7 +329,8 @@ func (n *network) walk(s *space, pk packet) (at *space, hops []*space, why topo.
 		if r.Via.IsValid() && at.owner(r.Via) == nil {
 			next = r.Via
 		}
-		in, reason := n.cross(out, next, pk)
+		var reason topo.Reason
+		in, reason = n.cross(out, next, pk)
 		if reason == topo.ReasonHostUnreachable {
 			reason = n.complain(at, s, pk, reason)
 		}
@@ -349,7 +351,7 @@ func (n *network) walk(s *space, pk packet) (at *space, hops []*space, why topo.
 // source leaves by the same interface, loose that there is one.
 func (s *space) accepts(in *link, src netip.Addr) bool {
 	settings := s.shownSysctls()
-	mode := max(settings[confKey("all")], settings[confKey(in.Name)])
+	mode := max(settings[confKey("all", "rp_filter")], settings[confKey(in.Name, "rp_filter")])
 	if mode == "0" || !src.Is4() {
 		return true
 	}
