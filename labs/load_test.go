@@ -263,11 +263,3 @@ func TestFilesOfStrangersAreBounded(t *testing.T) {
 		}
 	}
 }
-
-func FuzzLoad(f *testing.F) {
-	f.Add(small, smallText)
-	f.Add("a: &a [*a]", "## step one: x\n### predict\n- a: b\n")
-	f.Fuzz(func(t *testing.T, yaml, text string) {
-		_, _ = labs.Load(files(yaml, text)) // it must come back
-	})
-}
