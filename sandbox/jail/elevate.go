@@ -36,6 +36,9 @@ func Elevate() error {
 		return endWith(os.Getenv(elevatedBy))
 	}
 	code, err := elevate()
+	if errors.Is(err, unix.EPERM) || errors.Is(err, unix.ENOSPC) {
+		err = fmt.Errorf("%w (this system may not let ordinary users make one: see the sysctls user.max_user_namespaces, kernel.unprivileged_userns_clone and kernel.apparmor_restrict_unprivileged_userns)", err)
+	}
 	if err != nil {
 		return fmt.Errorf("jail: a user namespace for an ordinary user: %w", err)
 	}
