@@ -6,6 +6,7 @@ package httpapi
 
 import (
 	"encoding/json"
+	"io"
 	"io/fs"
 	"log/slog"
 	"net/http"
@@ -68,7 +69,7 @@ func New(o Options) *Server {
 	describeProblems(s.api.OpenAPI())
 
 	r.Get("/api/v1/sessions/{id}/stream", s.stream)
-	r.Get("/healthz", func(w http.ResponseWriter, _ *http.Request) { w.WriteHeader(http.StatusNoContent) })
+	r.Get("/healthz", func(w http.ResponseWriter, _ *http.Request) { io.WriteString(w, "ok\n") })
 	r.Get("/readyz", s.ready)
 	r.Method(http.MethodGet, "/metrics", promhttp.HandlerFor(reg, promhttp.HandlerOpts{}))
 	// A catch-all by Get, so that a wrong method on a route stays a 405.

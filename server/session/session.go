@@ -168,20 +168,37 @@ func (s *Session) begin(ctx context.Context) (host.World, func(), error) {
 
 // standing is the session's world, rebuilt if it was lost. The caller has the turn.
 func (s *Session) standing(ctx context.Context) (host.World, error) {
-	s.mu.Lock()
-	w, ended := s.world, s.ended
-	s.lastUsed = time.Now()
-	s.mu.Unlock()
-	switch {
-	case ended:
-		return nil, &Problem{Code: CodeNoSession}
-	case w != nil:
-		return w, nil
+	w, done, err := s.present()
+	if w != nil || err != nil {
+		return w, err
 	}
-	s.mu.Lock()
-	done := len(s.rec.Done)
-	s.mu.Unlock()
 	return s.build(ctx, done)
+}
+
+// reach is the session's world for those who only look or run beside the
+// learner's actions: they wait for no turn, unless the world must be rebuilt.
+func (s *Session) reach(ctx context.Context) (host.World, error) {
+	w, _, err := s.present()
+	if w != nil || err != nil {
+		return w, err
+	}
+	w, end, err := s.begin(ctx)
+	if err != nil {
+		return nil, err
+	}
+	end()
+	return w, nil
+}
+
+// present is the world if it is there, and how many steps are done.
+func (s *Session) present() (w host.World, done int, err error) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	s.lastUsed = time.Now()
+	if s.ended {
+		return nil, 0, &Problem{Code: CodeNoSession}
+	}
+	return s.world, len(s.rec.Done), nil
 }
 
 // build makes a new world in which the first n steps of the lab are done, and
@@ -278,11 +295,10 @@ func (s *Session) View() View {
 // Refresh reads the world, so that View shows what was done by hand, and
 // rebuilds a lost one.
 func (s *Session) Refresh(ctx context.Context) (View, error) {
-	w, end, err := s.begin(ctx)
+	w, err := s.reach(ctx)
 	if err != nil {
 		return View{}, err
 	}
-	defer end()
 	if _, err := s.look(ctx, w); err != nil {
 		return View{}, err
 	}
@@ -291,11 +307,10 @@ func (s *Session) Refresh(ctx context.Context) (View, error) {
 
 // Topology reads the world.
 func (s *Session) Topology(ctx context.Context) (topo.Snapshot, error) {
-	w, end, err := s.begin(ctx)
+	w, err := s.reach(ctx)
 	if err != nil {
 		return topo.Snapshot{}, err
 	}
-	defer end()
 	return s.look(ctx, w)
 }
 
@@ -370,14 +385,11 @@ func cmpErr(first, second error) error {
 
 // Exec runs a program with the learner's rights.
 func (s *Session) Exec(ctx context.Context, r host.ExecRequest) (host.ExecResult, error) {
-	// A long program must not hold up the buttons: it needs no turn.
-	w, end, err := s.begin(ctx)
+	w, err := s.reach(ctx)
 	if err != nil {
 		return host.ExecResult{}, err
 	}
-	err = s.checkNode(ctx, w, r.Node)
-	end()
-	if err != nil {
+	if err := s.checkNode(ctx, w, r.Node); err != nil {
 		return host.ExecResult{}, err
 	}
 	res, err := w.Exec(ctx, r)
@@ -390,13 +402,11 @@ func (s *Session) Exec(ctx context.Context, r host.ExecRequest) (host.ExecResult
 
 // Probe sends packets from a node.
 func (s *Session) Probe(ctx context.Context, p topo.Probe) (topo.ProbeResult, error) {
-	w, end, err := s.begin(ctx)
+	w, err := s.reach(ctx)
 	if err != nil {
 		return topo.ProbeResult{}, err
 	}
-	err = s.checkNode(ctx, w, p.From)
-	end()
-	if err != nil {
+	if err := s.checkNode(ctx, w, p.From); err != nil {
 		return topo.ProbeResult{}, err
 	}
 	r, err := s.send(ctx, w, p)
@@ -475,11 +485,9 @@ func (s *Session) Reset(ctx context.Context, stepID string) (View, error) {
 // closed. A reader that falls behind gets view and snapshot again in place of
 // what it missed.
 func (s *Session) Subscribe(ctx context.Context) (<-chan Event, error) {
-	_, end, err := s.begin(ctx)
-	if err != nil {
+	if _, err := s.reach(ctx); err != nil {
 		return nil, err
 	}
-	end()
 	ch := make(chan Event, 64)
 	s.mu.Lock()
 	if s.ended {
