@@ -75,7 +75,7 @@ func (t tools) run(name string, args ...string) (string, error) {
 	cmd := exec.CommandContext(ctx, t[name], args...)
 	cmd.Env = []string{"PATH=/usr/sbin:/usr/bin:/sbin:/bin", "LC_ALL=C"}
 	cmd.WaitDelay = toolTimeout
-	out := &limited{left: toolOutput}
+	out := &head{left: toolOutput}
 	cmd.Stdout = out
 	if err := cmd.Run(); err != nil {
 		return "", fmt.Errorf("run %s: %w", name, err)
@@ -83,13 +83,13 @@ func (t tools) run(name string, args ...string) (string, error) {
 	return out.String(), nil
 }
 
-// limited keeps the first bytes of what is written.
-type limited struct {
+// head keeps the first bytes of what is written.
+type head struct {
 	bytes.Buffer
 	left int
 }
 
-func (l *limited) Write(p []byte) (int, error) {
+func (l *head) Write(p []byte) (int, error) {
 	kept := p[:min(len(p), l.left)]
 	l.left -= len(kept)
 	l.Buffer.Write(kept)
@@ -100,13 +100,14 @@ func (l *limited) Write(p []byte) (int, error) {
 // without tables costs a few netlink messages; the programs run only where
 // rules changed since old, or where again asks for new counters.
 func readFirewall(t tools, buf []byte, old firewall, again bool) (firewall, error) {
-	c, err := socket(unix.NETLINK_NETFILTER, buf)
-	if err != nil {
-		return old, err
-	}
-	defer c.close()
 	now := firewall{chains: []topo.Chain{}}
-	if now.generation, err = nftGeneration(c); err != nil {
+	c, err := socket(unix.NETLINK_NETFILTER, buf)
+	if err == nil {
+		defer c.close()
+		now.generation, err = nftGeneration(c)
+	}
+	nft := err == nil
+	if err != nil && !lacking(err) {
 		return old, err
 	}
 	v4, v6 := legacyTables("ip_tables_names", buf), legacyTables("ip6_tables_names", buf)
@@ -115,14 +116,16 @@ func readFirewall(t tools, buf []byte, old firewall, again bool) (firewall, erro
 		if !again {
 			return old, nil
 		}
-		if now.legacy == "" {
+		if nft && now.legacy == "" {
 			now.chains, err = nftCounters(c, old.chains)
 			return now, err
 		}
 	}
-	tables, err := nftTables(c)
-	if err != nil {
-		return old, err
+	var tables []nftTable
+	if nft {
+		if tables, err = nftTables(c); err != nil {
+			return old, err
+		}
 	}
 	add := func(tool, family, program string) error {
 		text, err := t.run(program, "-c")

@@ -2,6 +2,7 @@ package kernel
 
 import (
 	"flag"
+	"fmt"
 	"log/slog"
 	"os"
 	"path/filepath"
@@ -18,6 +19,10 @@ import (
 
 func TestMain(m *testing.M) {
 	jail.Main()
+	if err := jail.Elevate(); err != nil { // an ordinary user's tests run in a user namespace
+		fmt.Fprintln(os.Stderr, err)
+		os.Exit(1)
+	}
 	if err := flag.Set("rapid.checks", "25"); err != nil { // each makes a world; the command line overrides it
 		panic(err)
 	}

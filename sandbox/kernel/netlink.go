@@ -2,6 +2,7 @@ package kernel
 
 import (
 	"encoding/binary"
+	"errors"
 	"fmt"
 	"net/netip"
 	"runtime"
@@ -23,18 +24,29 @@ func openHome() (home, error) {
 }
 
 // inside runs f on a thread that is in the namespace ns. What f opens or forks
-// belongs to ns. A thread that can't come back is never used again: the
-// goroutine ends while locked to it, so the runtime destroys it.
+// belongs to ns.
 func (h home) inside(ns int, f func() error) error {
+	return h.visit(func(enter func(int) error) error {
+		if err := enter(ns); err != nil {
+			return err
+		}
+		return f()
+	})
+}
+
+// visit runs f on a thread of its own, which f moves from namespace to namespace.
+// A thread that can't come home is never used again: the goroutine ends while
+// locked to it, so the runtime destroys it.
+func (h home) visit(f func(enter func(ns int) error) error) error {
 	done := make(chan error, 1)
 	go func() {
 		runtime.LockOSThread()
-		if err := unix.Setns(ns, unix.CLONE_NEWNET); err != nil {
-			runtime.UnlockOSThread()
-			done <- fmt.Errorf("enter network namespace: %w", err)
-			return
-		}
-		err := f()
+		err := f(func(ns int) error {
+			if err := unix.Setns(ns, unix.CLONE_NEWNET); err != nil {
+				return fmt.Errorf("enter network namespace: %w", err)
+			}
+			return nil
+		})
 		if unix.Setns(int(h), unix.CLONE_NEWNET) == nil {
 			runtime.UnlockOSThread()
 		}
@@ -196,6 +208,17 @@ func verdict(h nlmsg, body []byte) error {
 		})
 	}
 	return f
+}
+
+// lacking says whether err means that this kernel is built without what was
+// asked: nf_tables, socket diagnosis.
+func lacking(err error) bool {
+	for _, errno := range []unix.Errno{unix.EPROTONOSUPPORT, unix.EOPNOTSUPP, unix.EINVAL, unix.ENOENT} {
+		if errors.Is(err, errno) {
+			return true
+		}
+	}
+	return false
 }
 
 // fault is what the kernel, or the tool whose place an op takes, says when it

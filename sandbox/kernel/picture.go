@@ -68,29 +68,26 @@ func (w *World) read(d depth) ([]topo.Node, error) {
 		}
 	}()
 	alive := map[uint64]bool{}
-	for _, ns := range open {
-		r := &reading{netns: ns, node: topo.Node{ID: ns.id, Kind: ns.kind}}
-		var cookie uint64
-		err := w.host.home.inside(ns.fd, func() (err error) {
+	err = w.host.home.visit(func(enter func(int) error) error {
+		for _, ns := range open {
+			r := &reading{netns: ns, node: topo.Node{ID: ns.id, Kind: ns.kind}}
+			if err := enter(ns.fd); err != nil {
+				return err
+			}
 			if r.conn, err = socket(unix.NETLINK_ROUTE, w.picture.buf); err != nil {
 				return err
 			}
 			all = append(all, r)
-			if cookie, err = unix.GetsockoptUint64(r.conn.fd, unix.SOL_SOCKET, unix.SO_NETNS_COOKIE); err != nil {
-				return fmt.Errorf("read the cookie: %w", err)
+			cookie, err := w.readNamespace(r, d)
+			if err != nil {
+				return fmt.Errorf("%s: %w", ns.id, err)
 			}
-			if err := w.number(cookie, ns.fd); err != nil {
-				return err
-			}
-			if err := r.tables(); err != nil {
-				return err
-			}
-			return w.readSlow(r, cookie, d)
-		})
-		if err != nil {
-			return nil, fmt.Errorf("%s: %w", ns.id, err)
+			alive[cookie] = true
 		}
-		alive[cookie] = true
+		return nil
+	})
+	if err != nil {
+		return nil, err
 	}
 	resolvePeers(all)
 	gone := func(cookie uint64) bool { return !alive[cookie] }
@@ -102,6 +99,20 @@ func (w *World) read(d depth) ([]topo.Node, error) {
 		nodes[i] = r.node
 	}
 	return nodes, nil
+}
+
+// readNamespace reads the namespace of the calling thread.
+func (w *World) readNamespace(r *reading, d depth) (cookie uint64, err error) {
+	if cookie, err = unix.GetsockoptUint64(r.conn.fd, unix.SOL_SOCKET, unix.SO_NETNS_COOKIE); err != nil {
+		return 0, fmt.Errorf("read the cookie: %w", err)
+	}
+	if err := w.number(cookie, r.fd); err != nil {
+		return 0, err
+	}
+	if err := r.tables(); err != nil {
+		return 0, err
+	}
+	return cookie, w.readSlow(r, cookie, d)
 }
 
 // readSlow adds to r what has no events or costs a program to read, from the

@@ -120,7 +120,11 @@ func (w *World) observe() (o *observer, err error) {
 		if err := o.listen(unix.NETLINK_ROUTE, routeGroups...); err != nil {
 			return err
 		}
-		return o.listen(unix.NETLINK_NETFILTER, unix.NFNLGRP_NFTABLES)
+		err = o.listen(unix.NETLINK_NETFILTER, unix.NFNLGRP_NFTABLES)
+		if lacking(err) {
+			return nil
+		}
+		return err
 	})
 	if err != nil {
 		return nil, err
@@ -131,12 +135,17 @@ func (w *World) observe() (o *observer, err error) {
 		default:
 		}
 	}
-	route, rules := o.socks[0], o.socks[1]
-	if err := o.register(route, unix.EPOLLIN, func() { drain(route); poke() }); err != nil {
-		return nil, err
-	}
-	if err := o.register(rules, unix.EPOLLIN, func() { drain(rules); w.rulesMoved.Store(true); poke() }); err != nil {
-		return nil, err
+	for i, fd := range o.socks {
+		heard := func() {
+			drain(fd)
+			if i > 0 { // the second is nf_tables'
+				w.rulesMoved.Store(true)
+			}
+			poke()
+		}
+		if err := o.register(fd, unix.EPOLLIN, heard); err != nil {
+			return nil, err
+		}
 	}
 	for _, m := range w.machines {
 		if err := o.register(m.Mountinfo(), unix.EPOLLPRI, poke); err != nil {

@@ -58,7 +58,7 @@ const br0 = "br0"
 func (h *Host) build(ctx context.Context, spec host.Spec) (_ *World, err error) {
 	box, err := h.yard.Start(ctx, string(spec.ID))
 	if err != nil {
-		return nil, fmt.Errorf("start box: %w", err)
+		return nil, limited(fmt.Errorf("start box: %w", err))
 	}
 	w := &World{host: h, id: spec.ID, box: box, machines: make([]machine, len(spec.Machines)), picture: newPicture()}
 	w.ctx, w.cancel = context.WithCancel(context.Background())
@@ -77,7 +77,7 @@ func (h *Host) build(ctx context.Context, spec host.Spec) (_ *World, err error) 
 	}
 	adding.Wait()
 	if err := errors.Join(errs...); err != nil {
-		return nil, fmt.Errorf("add machines: %w", err)
+		return nil, limited(fmt.Errorf("add machines: %w", err))
 	}
 	if err := w.wire(spec.Wires); err != nil {
 		return nil, err
@@ -98,6 +98,16 @@ func (h *Host) build(ctx context.Context, spec host.Spec) (_ *World, err error) 
 	}
 	w.feed = host.NewFeed(nodes)
 	return w, nil
+}
+
+// limited gives an error its code where a limit of the host is the reason.
+func limited(err error) error {
+	for _, errno := range []unix.Errno{unix.ENOSPC, unix.ENOMEM, unix.EAGAIN, unix.EMFILE, unix.ENFILE} {
+		if errors.Is(err, errno) {
+			return host.Errorf(host.CodeLimit, "%w", err)
+		}
+	}
+	return err
 }
 
 func addMachine(ctx context.Context, box *jail.Box, m topo.Machine) (machine, error) {
