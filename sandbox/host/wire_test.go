@@ -6,6 +6,7 @@ import (
 	"errors"
 	"sync"
 	"testing"
+	"time"
 
 	"github.com/nats-io/nats-server/v2/server"
 	"github.com/nats-io/nats.go"
@@ -376,4 +377,26 @@ func BenchmarkApplyOverWire(b *testing.B) {
 			b.Fatal(err)
 		}
 	}
+}
+
+func TestConnectURLNeedsTheToken(t *testing.T) {
+	s, err := server.NewServer(&server.Options{Host: "127.0.0.1", Port: server.RANDOM_PORT, Authorization: "secret", NoSigs: true, NoLog: true})
+	if err != nil {
+		t.Fatal(err)
+	}
+	s.Start()
+	defer s.WaitForShutdown()
+	defer s.Shutdown()
+	if !s.ReadyForConnections(30 * time.Second) {
+		t.Fatal("the server does not start")
+	}
+	if nc, err := host.ConnectURL(s.ClientURL(), "wrong"); !errors.Is(err, nats.ErrAuthorization) {
+		nc.Close()
+		t.Errorf("with a wrong token: %v", err)
+	}
+	nc, err := host.ConnectURL(s.ClientURL(), "secret")
+	if err != nil {
+		t.Fatal(err)
+	}
+	nc.Close()
 }
