@@ -44,14 +44,9 @@ export class Stream {
   }
 
   close(): void {
-    this.#end();
-    this.#drop();
-  }
-
-  /** Comes back no more; the server closes the line after its last word. */
-  #end(): void {
     this.#closed = true;
     globalThis.removeEventListener?.('online', this.#online);
+    this.#drop();
   }
 
   readonly #online = (): void => {
@@ -75,7 +70,7 @@ export class Stream {
       if (!m) return;
       this.#failures = 0;
       this.events.state('live');
-      if (m.type === 'ended') this.#end();
+      if (m.type === 'ended') this.close();
       this.events.message(m);
     };
     socket.onclose = () => {

@@ -648,8 +648,10 @@ function drawCompact(m: Machine, w: World, sideOf: SideOf): Drawing {
 
 const isLocal = (address: string): boolean => address.startsWith('127.') || address.startsWith('::1');
 
-/** What decides about packets that a machine is to pass on, and is not the ordinary: the picture says it in words. */
-export function notices(n: Node): ({ kind: 'forwarding' } | { kind: 'drop'; chain: string })[] {
+/** What decides about packets that a machine is to pass on, and is not the ordinary. */
+export type Notice = { kind: 'forwarding' } | { kind: 'drop'; chain: string };
+
+export function notices(n: Node): Notice[] {
   const dropping = (n.firewall ?? []).filter((c) => c.policy?.toUpperCase() === 'DROP').map((c) => c.name);
   return [
     ...(n.sysctls?.['net.ipv4.ip_forward'] === '1' ? [{ kind: 'forwarding' as const }] : []),
