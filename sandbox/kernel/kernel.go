@@ -42,9 +42,10 @@ type Host struct {
 	tick    time.Duration
 	ends    sync.WaitGroup // one goroutine per world waits for its box
 
-	mu     sync.Mutex
-	closed bool
-	worlds map[host.WorldID]*World // nil while it is being made
+	mu       sync.Mutex
+	closed   bool
+	worlds   map[host.WorldID]*World // nil while it is being made
+	building sync.WaitGroup          // those
 }
 
 var _ host.Host = (*Host)(nil)
@@ -74,24 +75,28 @@ func (h *Host) Create(ctx context.Context, spec host.Spec) (host.World, error) {
 	if err := h.reserve(spec.ID); err != nil {
 		return nil, err
 	}
+	defer h.building.Done()
 	w, err := h.build(ctx, spec)
 	h.mu.Lock()
-	defer h.mu.Unlock()
-	if err == nil && h.closed {
-		err = host.Errorf(host.CodeUnavailable, "the host is closing")
-		w.end()
-	}
-	if err != nil {
+	closing := h.closed
+	if err != nil || closing {
 		delete(h.worlds, spec.ID)
+	} else {
+		h.worlds[spec.ID] = w
+		h.ends.Go(func() {
+			<-w.box.Done()
+			if err := w.end(); err != nil {
+				h.options.Log.Error("world did not end cleanly", "world", w.id, "error", err)
+			}
+		})
+	}
+	h.mu.Unlock()
+	if err != nil {
 		return nil, err
 	}
-	h.worlds[spec.ID] = w
-	h.ends.Go(func() {
-		<-w.box.Done()
-		if err := w.end(); err != nil {
-			h.options.Log.Error("world did not end cleanly", "world", w.id, "error", err)
-		}
-	})
+	if closing {
+		return nil, errors.Join(host.Errorf(host.CodeUnavailable, "the host is closing"), w.end())
+	}
 	return w, nil
 }
 
@@ -109,6 +114,7 @@ func (h *Host) reserve(id host.WorldID) error {
 		return host.Errorf(host.CodeLimit, "%d worlds live, which is the limit", limit)
 	}
 	h.worlds[id] = nil
+	h.building.Add(1)
 	return nil
 }
 
@@ -160,14 +166,15 @@ func (h *Host) Close() error {
 		return nil
 	}
 	h.closed = true
+	h.mu.Unlock()
+	h.building.Wait() // each sees that we close, and ends what it made
+	h.mu.Lock()
 	worlds := slices.Collect(maps.Values(h.worlds))
 	h.mu.Unlock()
 	errs := make([]error, len(worlds))
 	var ending sync.WaitGroup
 	for i, w := range worlds {
-		if w != nil {
-			ending.Go(func() { errs[i] = w.end() })
-		}
+		ending.Go(func() { errs[i] = w.end() })
 	}
 	ending.Wait()
 	h.ends.Wait()

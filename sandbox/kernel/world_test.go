@@ -5,6 +5,7 @@ import (
 	"fmt"
 	"slices"
 	"strings"
+	"sync"
 	"testing"
 	"time"
 
@@ -553,5 +554,73 @@ func TestFirewallCounters(t *testing.T) {
 		if _, err := w.Probe(t.Context(), topo.Probe{From: "host1", Kind: topo.ProbePing, To: "10.0.0.20"}); err != nil {
 			t.Fatal(err)
 		}
+	}
+}
+
+func TestCloseWaitsForWhatIsBeingMade(t *testing.T) {
+	h := openHost(t)
+	made := make(chan error)
+	go func() {
+		spec := twoHosts("w")
+		spec.Setup = append(spec.Setup, on("host1", topo.Run{Argv: []string{"sh", "-c", "sleep 1"}}))
+		_, err := h.Create(context.Background(), spec)
+		made <- err
+	}()
+	eventually(t, "no world is begun", func() bool {
+		h.mu.Lock()
+		defer h.mu.Unlock()
+		return len(h.worlds) == 1
+	})
+	if err := h.Close(); err != nil {
+		t.Error(err)
+	}
+	if err := <-made; host.CodeOf(err) != host.CodeUnavailable {
+		t.Errorf("a world made while the host closes: %v", err)
+	}
+	if _, err := h.Create(t.Context(), twoHosts("w2")); host.CodeOf(err) != host.CodeUnavailable {
+		t.Errorf("a world for a closed host: %v", err)
+	}
+}
+
+// TestAWorldThatDiesIsGone kills a box from outside, as the kernel does where
+// memory runs out.
+func TestAWorldThatDiesIsGone(t *testing.T) {
+	h := openHost(t)
+	w := smallWorld(t, h, "w", cable).(*World)
+	v := watch(t, w)
+	if err := w.box.Kill(); err != nil {
+		t.Fatal(err)
+	}
+	for range v.updates { // until the watch ends
+	}
+	eventually(t, "the world is still listed", func() bool {
+		ids, err := h.Worlds(t.Context())
+		return err == nil && len(ids) == 0
+	})
+	if _, err := w.Snapshot(t.Context()); host.CodeOf(err) != host.CodeNotFound {
+		t.Errorf("a snapshot of it: %v", err)
+	}
+}
+
+// TestProbesDoNotWaitForEachOther sends many at once; one that gets no answer
+// holds up none.
+func TestProbesDoNotWaitForEachOther(t *testing.T) {
+	w := smallWorld(t, openHost(t), "w", []topo.Placed{on("host2", addr(topo.VerbAdd, "10.0.0.20/24", "eth0"))})
+	var wg sync.WaitGroup
+	for range 20 {
+		for to, want := range map[string]topo.Reason{"10.0.0.20": "", "10.0.0.99": topo.ReasonHostUnreachable} {
+			wg.Go(func() {
+				got, err := w.Probe(t.Context(), topo.Probe{From: "host1", Kind: topo.ProbePing, To: to})
+				if err != nil || got.Reason != want {
+					t.Errorf("%+v, %v", got, err)
+				}
+			})
+		}
+	}
+	wg.Wait()
+	ctx, cancel := context.WithCancel(t.Context())
+	cancel()
+	if _, err := w.Probe(ctx, topo.Probe{From: "host1", Kind: topo.ProbePing, To: "10.0.0.99"}); host.CodeOf(err) != host.CodeTimeout {
+		t.Errorf("a probe that nobody waits for: %v", err)
 	}
 }
