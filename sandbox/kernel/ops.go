@@ -6,6 +6,7 @@ import (
 	"net"
 	"net/netip"
 	"strconv"
+	"strings"
 
 	"github.com/vishvananda/netlink"
 	"github.com/vishvananda/netlink/nl"
@@ -35,6 +36,10 @@ func (a *applier) namespace(node topo.NodeID, name string) (*netns, error) {
 	return nil, faultf(unix.EINVAL, "argument %q is wrong: Invalid \"netns\" value", name)
 }
 
+func notIfname(name string) error {
+	return faultf(unix.EINVAL, "argument %q is wrong: \"name\" not a valid ifname", name)
+}
+
 func lladdr(mac string) ([]byte, error) {
 	hw, err := net.ParseMAC(mac)
 	if err != nil || len(hw) != 6 {
@@ -45,8 +50,8 @@ func lladdr(mac string) ([]byte, error) {
 
 func (a *applier) linkAdd(ctx context.Context, p *place, node topo.NodeID, o topo.LinkAdd) error {
 	req := request(unix.RTM_NEWLINK, unix.NLM_F_CREATE|unix.NLM_F_EXCL, nl.NewIfInfomsg(unix.AF_UNSPEC))
-	if o.Name == "" {
-		return faultf(unix.EINVAL, "argument %q is wrong: \"name\" not a valid ifname", o.Name)
+	if o.Name == "" || strings.ContainsRune(o.Name, 0) {
+		return notIfname(o.Name)
 	}
 	req.AddData(attrString(unix.IFLA_IFNAME, o.Name))
 	if o.MAC != "" {
@@ -92,8 +97,8 @@ func (a *applier) vethPeer(node topo.NodeID, o topo.LinkAdd) (peer *nl.RtAttr, d
 		}
 		return nil, done, nil
 	}
-	if len(o.Peer) >= unix.IFNAMSIZ {
-		return nil, done, faultf(unix.EINVAL, "argument %q is wrong: \"name\" not a valid ifname", o.Peer)
+	if len(o.Peer) >= unix.IFNAMSIZ || strings.ContainsRune(o.Peer, 0) {
+		return nil, done, notIfname(o.Peer)
 	}
 	peer = nl.NewRtAttr(nl.VETH_INFO_PEER, nil)
 	peer.AddChild(nl.NewIfInfomsg(unix.AF_UNSPEC))
@@ -117,6 +122,9 @@ func (a *applier) vxlan(ctx context.Context, p *place, o topo.LinkAdd) (*nl.RtAt
 	}
 	if v.VNI < 0 || v.VNI >= 1<<24 {
 		return nil, faultf(unix.EINVAL, "argument \"%d\" is wrong: invalid id", v.VNI)
+	}
+	if v.Port < 0 || v.Port > 65535 {
+		return nil, faultf(unix.EINVAL, "argument \"%d\" is wrong: invalid dst port", v.Port)
 	}
 	if v.Remote.IsMulticast() && o.VXLANDev == "" {
 		return nil, faultf(unix.EINVAL, "vxlan: 'group' requires 'dev' to be specified")
@@ -188,8 +196,8 @@ func (a *applier) linkSet(ctx context.Context, p *place, node topo.NodeID, o top
 		req.AddData(nl.NewRtAttr(unix.IFLA_ADDRESS, hw))
 	}
 	if o.Rename != "" {
-		if len(o.Rename) >= unix.IFNAMSIZ {
-			return faultf(unix.EINVAL, "argument %q is wrong: \"name\" not a valid ifname", o.Rename)
+		if len(o.Rename) >= unix.IFNAMSIZ || strings.ContainsRune(o.Rename, 0) {
+			return notIfname(o.Rename)
 		}
 		req.AddData(attrString(unix.IFLA_IFNAME, o.Rename))
 	}
@@ -361,6 +369,8 @@ func (a *applier) route(ctx context.Context, p *place, o topo.RouteChange) error
 	case o.Table >= 256:
 		msg.Table = unix.RT_TABLE_UNSPEC
 		req.AddData(attrU32(unix.RTA_TABLE, uint32(o.Table)))
+	case o.Table < 0:
+		return faultf(unix.EINVAL, "argument \"%d\" is wrong: \"table\" value is invalid", o.Table)
 	case o.Table > 0:
 		msg.Table = uint8(o.Table)
 	case msg.Type == unix.RTN_LOCAL || msg.Type == unix.RTN_BROADCAST || msg.Type == unix.RTN_ANYCAST:

@@ -229,11 +229,11 @@ func (r *reading) route(b []byte) []topo.Route {
 	if msg.Flags&unix.RTM_F_CLONED != 0 {
 		return nil
 	}
-	any := netip.IPv4Unspecified()
+	everything := netip.IPv4Unspecified()
 	if msg.Family == unix.AF_INET6 {
-		any = netip.IPv6Unspecified()
+		everything = netip.IPv6Unspecified()
 	}
-	route := topo.Route{Dst: netip.PrefixFrom(any, 0)}
+	route := topo.Route{Dst: netip.PrefixFrom(everything, 0)}
 	table := uint32(msg.Table)
 	hop := func(o *topo.Route, flags uint8) func(uint16, []byte) {
 		o.Onlink = flags&unix.RTNH_F_ONLINK != 0

@@ -3,12 +3,14 @@ package kernel
 import (
 	"context"
 	"fmt"
+	"os"
 	"slices"
 	"strings"
 	"sync"
 	"testing"
 	"time"
 
+	"golang.org/x/sys/unix"
 	"pgregory.net/rapid"
 
 	"kabel/sandbox/host"
@@ -588,7 +590,16 @@ func TestAWorldThatDiesIsGone(t *testing.T) {
 	h := openHost(t)
 	w := smallWorld(t, h, "w", cable).(*World)
 	v := watch(t, w)
-	if err := w.box.Kill(); err != nil {
+	status, err := os.ReadFile(fmt.Sprintf("/proc/%d/status", w.machines[0].Pid()))
+	if err != nil {
+		t.Fatal(err)
+	}
+	_, rest, _ := strings.Cut(string(status), "PPid:")
+	var boxInit int
+	if _, err := fmt.Sscan(rest, &boxInit); err != nil || boxInit < 2 {
+		t.Fatalf("the box's init is %d: %v", boxInit, err)
+	}
+	if err := unix.Kill(boxInit, unix.SIGKILL); err != nil {
 		t.Fatal(err)
 	}
 	for range v.updates { // until the watch ends
@@ -622,5 +633,34 @@ func TestProbesDoNotWaitForEachOther(t *testing.T) {
 	cancel()
 	if _, err := w.Probe(ctx, topo.Probe{From: "host1", Kind: topo.ProbePing, To: "10.0.0.99"}); host.CodeOf(err) != host.CodeTimeout {
 		t.Errorf("a probe that nobody waits for: %v", err)
+	}
+}
+
+// TestNonsenseIsRefused applies what no command could say.
+func TestNonsenseIsRefused(t *testing.T) {
+	w := smallWorld(t, openHost(t), "w", cable)
+	before := snapshot(t, w).Normal()
+	for _, op := range []topo.Placed{
+		on("host1", topo.NetnsAdd{Name: "../etc"}), on("host1", topo.NetnsDel{Name: ""}), on("host1/kon", topo.NetnsAdd{Name: "x"}),
+		on("host1", topo.LinkAdd{}), on("host1", topo.LinkAdd{Name: "a\x00b", Kind: "bridge"}), on("host1", topo.LinkAdd{Name: "a/b", Kind: "bridge"}),
+		on("host1", topo.LinkAdd{Name: "v", Kind: "veth", Peer: "p\x00q"}), on("host1", topo.LinkAdd{Name: "v", Kind: "veth", PeerNetns: "kon"}),
+		on("host1", topo.LinkAdd{Name: "v", Kind: "veth", Peer: "p", PeerNetns: "../../proc/1/ns/net"}), on("host1", topo.LinkAdd{Name: "v", Kind: "vxlan"}),
+		on("host1", topo.LinkAdd{Name: "v", Kind: "vxlan", VXLAN: &topo.VXLAN{VNI: -1}}), on("host1", topo.LinkAdd{Name: "v", Kind: "vxlan", VXLAN: &topo.VXLAN{VNI: 1, Port: 70000}}),
+		on("host1", topo.LinkSet{Name: "veth1", MTU: -1}), on("host1", topo.LinkSet{Name: "veth1", State: "sideways"}), on("host1", topo.LinkSet{Name: "veth1", Rename: "a b"}),
+		on("host1", topo.LinkSet{Name: "veth1", Netns: "1/../2"}), on("host1", topo.LinkSet{}),
+		on("host1", topo.Address{}), on("host1", topo.Address{Verb: topo.VerbAppend, Prefix: prefix("10.9.0.1/24"), Dev: "veth1"}), on("host1", topo.AddressFlush{}),
+		on("host1", topo.RouteChange{}), on("host1", add("10.9.0.0/24", topo.Route{Dev: "veth1", Table: -1})), on("host1", add("10.9.0.0/24", topo.Route{Dev: "veth1", Scope: "galaxy"})),
+		on("host1", add("10.9.0.0/24", topo.Route{Dev: "veth1", Protocol: "300"})), on("host1", add("10.9.0.0/24", topo.Route{Type: "scenic"})),
+		on("host1", topo.NeighbourChange{}), on("host1", topo.NeighbourChange{Verb: topo.VerbAdd, Dev: "veth1"}),
+		on("host1", topo.FDBChange{}), on("host1", topo.FDBChange{Verb: topo.VerbAdd, MAC: "1:2", Dev: "veth1"}), on("host1", topo.FDBChange{Verb: topo.VerbAdd, MAC: macA, Dev: "veth1", State: "liquid"}),
+		on("host1", topo.Sysctl{}), on("host1", topo.Sysctl{Key: "kernel.hostname", Value: "x"}), on("host1", topo.Sysctl{Key: "net/../kernel/hostname", Value: "x"}),
+	} {
+		_, err := w.Apply(t.Context(), []topo.Placed{op})
+		if code := host.CodeOf(err); code != host.CodeOpFailed && code != host.CodeInvalid {
+			t.Errorf("%T %+v: %v", op.Op, op.Op, err)
+		}
+	}
+	if after := snapshot(t, w).Normal(); !after.Equal(before) {
+		t.Errorf("they changed %+v", topo.Compare(before, after).Changed)
 	}
 }
