@@ -12,6 +12,7 @@ const pictures = scenes
   .map(([name, snapshot]) => {
     const store = new Store(httpApi(), () => silent);
     store.snapshot = snapshot;
+    store.connection = 'live';
     return { name, store };
   });
 mount(Gallery, { target: document.body, props: { pictures } });

@@ -64,6 +64,6 @@ export const t = (key: Key, params?: Params): string => speech.say(key, params);
 const known = (key: string): key is Key => Object.hasOwn(en, key);
 
 /** The text of a key that is composed of what the server sent; `otherwise` where we have none. */
-export function tOr(key: string, otherwise: string): string {
-  return known(key) ? t(key) : otherwise;
+export function tOr(key: string, otherwise: string, params?: Params): string {
+  return known(key) ? t(key, params) : otherwise;
 }
