@@ -228,6 +228,16 @@ func (s *Session) build(ctx context.Context, n int) (host.World, error) {
 			err = errors.Join(fmt.Errorf("replay step %s: %w", step.ID, err), w.Destroy(context.WithoutCancel(ctx)))
 			return nil, err
 		}
+		// A check that needs more than the state, such as a ping, is not waited
+		// out: what a program brings up is state.
+		settle(ctx, ops(step.Do), func() bool {
+			now, err := w.Snapshot(ctx)
+			if err != nil {
+				return true // the next request will tell
+			}
+			done, err := step.Check.Eval(ctx, labs.State{Now: now, Since: now})
+			return done || err != nil
+		})
 	}
 	now, err := w.Snapshot(ctx)
 	if err != nil {
@@ -367,13 +377,42 @@ func (s *Session) act(ctx context.Context, w host.World, do []topo.Placed, ask [
 	}
 	s.hold(false)
 	// A failed op may have left some done before it: look in any case.
+	before := s.View().Current
 	now, lookErr := s.look(ctx, w)
+	settle(ctx, do, func() bool {
+		if err != nil || lookErr != nil || s.View().Current != before {
+			return true
+		}
+		now, lookErr = s.look(ctx, w)
+		return false
+	})
 	if err := cmpErr(s.checkLost(w, err), lookErr); err != nil {
 		return Outcome{}, err
 	}
 	out.Revision = now.Revision
 	out.View = s.View()
 	return out, nil
+}
+
+// settling is how long a program that was left running may take to bring up what
+// it is there for.
+const settling = 2 * time.Second
+
+// settle waits until done, if a program was left running by the ops: what such
+// a program does, it does when it is scheduled.
+func settle(ctx context.Context, do []topo.Placed, done func() bool) {
+	if !slices.ContainsFunc(do, func(p topo.Placed) bool { r, ok := p.Op.(topo.Run); return ok && r.Background }) {
+		return
+	}
+	ctx, cancel := context.WithTimeout(ctx, settling)
+	defer cancel()
+	for !done() {
+		select {
+		case <-ctx.Done():
+			return
+		case <-time.After(10 * time.Millisecond):
+		}
+	}
 }
 
 func cmpErr(first, second error) error {
