@@ -2,9 +2,9 @@ package kernel
 
 import (
 	"bytes"
-	"cmp"
 	"context"
 	"encoding/binary"
+	"errors"
 	"fmt"
 	"os/exec"
 	"regexp"
@@ -78,7 +78,7 @@ func (t tools) run(name string, args ...string) (string, error) {
 	out := &head{left: toolOutput}
 	cmd.Stdout = out
 	if err := cmd.Run(); err != nil {
-		return "", fmt.Errorf("run %s: %w", name, err)
+		return out.String(), fmt.Errorf("run %s: %w", name, err)
 	}
 	return out.String(), nil
 }
@@ -98,17 +98,19 @@ func (l *head) Write(p []byte) (int, error) {
 
 // readFirewall reads the rules of the calling thread's namespace. A namespace
 // without tables costs a few netlink messages; the programs run only where
-// rules changed since old, or where again asks for new counters.
+// rules changed since old. With again, counters are read even if they did not.
+// Beside an error it returns what could be read.
 func readFirewall(t tools, buf []byte, old firewall, again bool) (firewall, error) {
 	now := firewall{chains: []topo.Chain{}}
 	c, err := socket(unix.NETLINK_NETFILTER, buf)
 	if err == nil {
-		defer c.close()
+		defer func() { c.close() }()
+		c.limit = tableLimit
 		now.generation, err = nftGeneration(c)
 	}
 	nft := err == nil
 	if err != nil && !lacking(err) {
-		return old, err
+		return now, err
 	}
 	v4, v6 := legacyTables("ip_tables_names", buf), legacyTables("ip6_tables_names", buf)
 	now.legacy = v4 + v6
@@ -117,55 +119,58 @@ func readFirewall(t tools, buf []byte, old firewall, again bool) (firewall, erro
 			return old, nil
 		}
 		if nft && now.legacy == "" {
-			now.chains, err = nftCounters(c, old.chains)
-			return now, err
+			if now.chains, err = nftCounters(c, old.chains); err != nil {
+				return old, err
+			}
+			return now, nil
 		}
 	}
 	var tables []nftTable
 	if nft {
 		if tables, err = nftTables(c); err != nil {
-			return old, err
+			return now, err
 		}
 	}
-	add := func(tool, family, program string) error {
-		text, err := t.run(program, "-c")
-		now.chains = append(now.chains, parseSave(text, tool, family)...)
-		return err
+	if now.chains, err = t.spell(tables, v4 != "", v6 != ""); err != nil {
+		now.generation = 0 // try again
 	}
-	var errs [4]error
-	if slices.ContainsFunc(tables, func(n nftTable) bool { return n.iptables() && n.family == "ip" }) {
-		errs[0] = add("iptables", "ip", nftSave)
+	return now, err
+}
+
+// spell runs the tools that the namespace of the calling thread needs.
+func (t tools) spell(tables []nftTable, legacy4, legacy6 bool) ([]topo.Chain, error) {
+	chains := []topo.Chain{}
+	var errs []error
+	save := func(wanted bool, tool, family, program string) {
+		if wanted {
+			text, err := t.run(program, "-c")
+			chains = append(chains, parseSave(text, tool, family)...)
+			errs = append(errs, err)
+		}
 	}
-	if slices.ContainsFunc(tables, func(n nftTable) bool { return n.iptables() && n.family == "ip6" }) {
-		errs[1] = add("iptables", "ip6", nftSave6)
+	kept := func(family string) bool {
+		return slices.ContainsFunc(tables, func(n nftTable) bool { return n.iptables() && n.family == family })
 	}
-	if v4 != "" {
-		errs[2] = add("iptables-legacy", "ip", legacySave)
-	}
-	if v6 != "" {
-		errs[3] = add("iptables-legacy", "ip6", legacySave6)
-	}
-	if err := cmp.Or(errs[0], errs[1], errs[2], errs[3]); err != nil {
-		return old, err
-	}
+	save(kept("ip"), "iptables", "ip", nftSave)
+	save(kept("ip6"), "iptables", "ip6", nftSave6)
+	save(legacy4, "iptables-legacy", "ip", legacySave)
+	save(legacy6, "iptables-legacy", "ip6", legacySave6)
 	spoken := map[nftTable]bool{} // by iptables; the other tables are nft's
-	for _, chain := range now.chains {
+	for _, chain := range chains {
 		if chain.Tool == "iptables" {
 			spoken[nftTable{chain.Family, chain.Table}] = true
 		}
 	}
 	if slices.ContainsFunc(tables, func(n nftTable) bool { return !spoken[n] }) {
 		text, err := t.run(nftList, "list", "ruleset")
-		if err != nil {
-			return old, err
-		}
+		errs = append(errs, err)
 		for _, chain := range parseNft(text) {
 			if !spoken[nftTable{chain.Family, chain.Table}] {
-				now.chains = append(now.chains, chain)
+				chains = append(chains, chain)
 			}
 		}
 	}
-	return now, nil
+	return chains, errors.Join(errs...)
 }
 
 // legacyTables are the tables of the old iptables that the namespace has.
@@ -189,12 +194,13 @@ var nftFamilies = map[uint8]string{unix.NFPROTO_INET: "inet", unix.NFPROTO_IPV4:
 
 func nftGeneration(c *conn) (uint32, error) {
 	var gen uint32
-	_, err := c.exchange(request(unix.NFNL_SUBSYS_NFTABLES<<8|unix.NFT_MSG_GETGEN, 0, raw{0, 0, 0, 0}), func(_ uint16, b []byte) {
+	_, err := c.exchange(request(unix.NFNL_SUBSYS_NFTABLES<<8|unix.NFT_MSG_GETGEN, 0, raw{0, 0, 0, 0}), func(_ uint16, b []byte) error {
 		attributes(b[min(len(b), 4):], func(t uint16, v []byte) {
 			if t == unix.NFTA_GEN_ID {
 				gen = binary.BigEndian.Uint32(v)
 			}
 		})
+		return nil
 	})
 	if err != nil {
 		return 0, fmt.Errorf("read the generation of nf_tables: %w", err)

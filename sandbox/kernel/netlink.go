@@ -62,7 +62,15 @@ func (h home) visit(f func(enter func(ns int) error) error) error {
 type conn struct {
 	fd  int
 	buf []byte
+	// limit is how many entries a dump reads; 0 is no limit. A dump that is cut
+	// short leaves the rest in the socket, so with a limit a conn must be used on
+	// a thread in its namespace, where it can be opened anew.
+	limit int
 }
+
+// tableLimit bounds what is read of one table: a learner can fill it with what
+// fits into a world's memory, and we would have to carry it to every watcher.
+const tableLimit = 4096
 
 // receiveSize is what the kernel fills at most in one datagram of a dump.
 const receiveSize = 32 << 10
@@ -89,7 +97,7 @@ func socket(protocol int, buf []byte) (*conn, error) {
 			return nil, fmt.Errorf("set netlink option: %w", err)
 		}
 	}
-	return &conn{fd, buf}, nil
+	return &conn{fd: fd, buf: buf}, nil
 }
 
 func (c *conn) close() { unix.Close(c.fd) }
@@ -116,7 +124,17 @@ func (c *conn) dump(req *nl.NetlinkRequest, reset func(), each func(body []byte)
 	req.Flags |= unix.NLM_F_DUMP
 	for range 10 {
 		reset()
-		torn, err := c.exchange(req, func(_ uint16, body []byte) { each(body) })
+		n := 0
+		torn, err := c.exchange(req, func(_ uint16, body []byte) error {
+			if n++; c.limit > 0 && n > c.limit {
+				return errFull
+			}
+			each(body)
+			return nil
+		})
+		if err == errFull {
+			return c.renew()
+		}
 		if err != nil || !torn {
 			return err
 		}
@@ -124,9 +142,26 @@ func (c *conn) dump(req *nl.NetlinkRequest, reset func(), each func(body []byte)
 	return nil // it changes faster than one can read; an event brings us back
 }
 
-// exchange sends req and hands every answer to each, until the last. torn is
-// set when the kernel says that a dump is inconsistent.
-func (c *conn) exchange(req *nl.NetlinkRequest, each func(kind uint16, body []byte)) (torn bool, err error) {
+var errFull = errors.New("the table is longer than its limit")
+
+// renew opens the socket anew, in the calling thread's namespace.
+func (c *conn) renew() error {
+	protocol, err := unix.GetsockoptInt(c.fd, unix.SOL_SOCKET, unix.SO_PROTOCOL)
+	if err != nil {
+		return fmt.Errorf("renew netlink socket: %w", err)
+	}
+	again, err := socket(protocol, c.buf)
+	if err != nil {
+		return err
+	}
+	c.close()
+	c.fd = again.fd
+	return nil
+}
+
+// exchange sends req and hands every answer to each, until the last, or until
+// each has an error. torn is set when the kernel says that a dump is inconsistent.
+func (c *conn) exchange(req *nl.NetlinkRequest, each func(kind uint16, body []byte) error) (torn bool, err error) {
 	if err := unix.Sendto(c.fd, req.Serialize(), 0, &unix.SockaddrNetlink{Family: unix.AF_NETLINK}); err != nil {
 		return false, fmt.Errorf("send netlink request: %w", err)
 	}
@@ -150,7 +185,9 @@ func (c *conn) exchange(req *nl.NetlinkRequest, each func(kind uint16, body []by
 				return verdict(h, body)
 			}
 			if each != nil {
-				each(h.kind, body)
+				if err := each(h.kind, body); err != nil {
+					return err
+				}
 			}
 			if h.flags&unix.NLM_F_MULTI == 0 && req.Flags&unix.NLM_F_ACK == 0 {
 				last = true
@@ -318,7 +355,7 @@ func (c *conn) settle(index uint32) {
 		}
 		var master uint32
 		peer := link{nsid: -1}
-		_, err := c.exchange(req, func(_ uint16, b []byte) {
+		_, err := c.exchange(req, func(_ uint16, b []byte) error {
 			attributes(b[min(len(b), unix.SizeofIfInfomsg):], func(t uint16, v []byte) {
 				switch t {
 				case unix.IFLA_MASTER:
@@ -329,6 +366,7 @@ func (c *conn) settle(index uint32) {
 					peer.nsid = int32(u32(v))
 				}
 			})
+			return nil
 		})
 		if err != nil {
 			return // it is gone again, or nothing that we may look at

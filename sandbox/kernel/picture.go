@@ -77,6 +77,7 @@ func (w *World) read(d depth) ([]topo.Node, error) {
 			if r.conn, err = socket(unix.NETLINK_ROUTE, w.picture.buf); err != nil {
 				return err
 			}
+			r.conn.limit = tableLimit
 			all = append(all, r)
 			cookie, err := w.readNamespace(r, d)
 			if err != nil {
@@ -132,7 +133,8 @@ func (w *World) readSlow(r *reading, cookie uint64, d depth) error {
 	if !known || w.picture.rulesMoved || d >= readNow {
 		var err error
 		if f, err = readFirewall(w.host.tools, w.picture.buf, f, d >= readAll); err != nil {
-			return err
+			// Rules that no tool can spell must not hide the rest of the world.
+			w.host.options.Log.Debug("rules of the firewall could not be read", "world", w.id, "node", r.id, "error", err)
 		}
 		w.picture.firewall[cookie] = f
 	}

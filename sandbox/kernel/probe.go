@@ -411,7 +411,7 @@ func (at *prober) silence(err error, to netip.Addr) error {
 	hop, dev := to, uint32(0)
 	msg := &nl.RtMsg{}
 	msg.Family, msg.Dst_len = family(to), uint8(to.BitLen())
-	_, routeErr := c.exchange(request(unix.RTM_GETROUTE, 0, msg, attrAddr(unix.RTA_DST, to)), func(_ uint16, b []byte) {
+	_, routeErr := c.exchange(request(unix.RTM_GETROUTE, 0, msg, attrAddr(unix.RTA_DST, to)), func(_ uint16, b []byte) error {
 		attributes(b[min(len(b), unix.SizeofRtMsg):], func(t uint16, v []byte) {
 			switch t {
 			case unix.RTA_GATEWAY:
@@ -420,15 +420,17 @@ func (at *prober) silence(err error, to netip.Addr) error {
 				dev = u32(v)
 			}
 		})
+		return nil
 	})
 	if routeErr != nil {
 		return err
 	}
 	var state uint16
-	_, neighErr := c.exchange(request(unix.RTM_GETNEIGH, 0, &netlink.Ndmsg{Family: family(hop), Index: dev}, attrAddr(unix.NDA_DST, hop)), func(_ uint16, b []byte) {
+	_, neighErr := c.exchange(request(unix.RTM_GETNEIGH, 0, &netlink.Ndmsg{Family: family(hop), Index: dev}, attrAddr(unix.NDA_DST, hop)), func(_ uint16, b []byte) error {
 		if n, ok := neighMessage(b); ok {
 			state = n.state
 		}
+		return nil
 	})
 	if neighErr == nil && state&(unix.NUD_INCOMPLETE|unix.NUD_FAILED) != 0 {
 		return &failure{topo.ReasonHostUnreachable}

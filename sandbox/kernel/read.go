@@ -630,7 +630,8 @@ func readSockets(buf []byte) ([]topo.Socket, error) {
 	if err != nil {
 		return nil, err
 	}
-	defer c.close()
+	defer func() { c.close() }()
+	c.limit = tableLimit
 	sockets := []topo.Socket{}
 	for _, q := range []struct {
 		name          string
@@ -700,12 +701,13 @@ func (r *reading) hasEnd(index, peer uint32) bool {
 func (c *conn) nsid(fd int) int32 {
 	id := int32(-1)
 	req := request(unix.RTM_GETNSID, 0, nl.NewRtGenMsg(), attrU32(unix.NETNSA_FD, uint32(fd)))
-	_, err := c.exchange(req, func(_ uint16, b []byte) {
+	_, err := c.exchange(req, func(_ uint16, b []byte) error {
 		attributes(b[min(len(b), 4):], func(t uint16, v []byte) {
 			if t == unix.NETNSA_NSID {
 				id = int32(u32(v))
 			}
 		})
+		return nil
 	})
 	if err != nil {
 		return -1

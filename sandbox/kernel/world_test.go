@@ -192,7 +192,7 @@ func TestPeersAreFoundWhereIndexesAreEqual(t *testing.T) {
 func TestAnInterfaceOfABackgroundProgramIsWaitedFor(t *testing.T) {
 	w := smallWorld(t, openHost(t), "w", nil)
 	apply(t, w,
-		on("host1", topo.Run{Argv: []string{"sh", "-c", "sleep 0.3; exec socat UDP:10.0.0.20:9000,bind=10.0.0.10:9000 TUN:172.16.0.1/16,tun-name=tun0,iff-no-pi,tun-type=tun"}, Background: true}),
+		on("host1", topo.Run{Argv: []string{"sh", "-c", "sleep 0.3; exec socat UDP:10.0.0.20:9000,bind=10.0.0.10:9000 TUN:172.16.0.1/16,tun-name=tun0,iff-no-pi,iff-up,tun-type=tun"}, Background: true}),
 		on("host1", topo.LinkSet{Name: "tun0", State: "up", MTU: 1492}))
 	s := snapshot(t, w)
 	if l := s.Node("host1").Link("tun0"); l.Kind != "tun" || l.MTU != 1492 || !l.Up {
@@ -662,5 +662,26 @@ func TestNonsenseIsRefused(t *testing.T) {
 	}
 	if after := snapshot(t, w).Normal(); !after.Equal(before) {
 		t.Errorf("they changed %+v", topo.Compare(before, after).Changed)
+	}
+}
+
+// TestAWorldFullOfRulesAndRoutesCanBeRead fills tables as a hostile learner would.
+func TestAWorldFullOfRulesAndRoutesCanBeRead(t *testing.T) {
+	h := openHost(t)
+	w := smallWorld(t, h, "w", cable)
+	shell(t, w, "seq 0 9999 | awk '{print \"route add 10.\" int($1/256)+64 \".\" $1%256 \".0/24 dev veth1\"}' | ip -batch -")
+	s := snapshot(t, w)
+	n := s.Node("host1")
+	if len(n.Routes) < tableLimit/2 || len(n.Routes) > tableLimit {
+		t.Errorf("%d routes of ten thousand are shown", len(n.Routes))
+	}
+	if n.Sysctls["net.ipv4.ip_forward"] == "" || n.Link("veth1").Peer != "host1/kon:veth2" || s.Node("host1/kon") == nil {
+		t.Error("what is read behind the long table is missing")
+	}
+	h.tools[nftSave] = "/bin/false"
+	shell(t, w, "iptables -P FORWARD DROP; ip link set veth1 mtu 1234")
+	s = snapshot(t, w)
+	if l := s.Node("host1").Link("veth1"); l.MTU != 1234 {
+		t.Error("rules that can't be spelt hide the rest")
 	}
 }
