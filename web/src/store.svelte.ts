@@ -64,6 +64,8 @@ export class Store {
   readonly #problems = new SvelteMap<Spot, Problem>();
   #line: Line | null = null;
   #language = 'en';
+  /** Counts the sessions opened and left: an answer may come when the reader is elsewhere. */
+  #visit = 0;
 
   constructor(
     private readonly api: Api,
@@ -98,15 +100,18 @@ export class Store {
   /** Shows a session that exists, and follows it until leave. */
   async open(id: string, language: string): Promise<void> {
     this.leave();
+    const visit = this.#visit;
     this.#language = language;
     await this.#do('session', async () => {
       try {
         const session = await this.api.session(id);
+        const lab = await this.#readLab(session);
+        if (visit !== this.#visit) return;
         this.session = session;
-        await this.#loadLab(session);
+        this.lab = lab;
       } catch (e) {
         if (!isGone(e)) throw e;
-        this.connection = 'gone';
+        if (visit === this.#visit) this.connection = 'gone';
         return;
       }
       this.#line = this.openLine(
@@ -118,6 +123,7 @@ export class Store {
   }
 
   leave(): void {
+    this.#visit++;
     this.#line?.close();
     this.#line = null;
     this.lab = this.session = this.snapshot = this.ended = this.ran = this.selected = null;
@@ -132,49 +138,61 @@ export class Store {
   async translate(language: string): Promise<void> {
     this.#language = language;
     const session = this.session;
-    if (session) await this.#do('lab', () => this.#loadLab(session));
+    if (!session) return;
+    await this.#inSession('lab', async () => {
+      const lab = await this.#readLab(session);
+      return () => (this.lab = lab);
+    });
   }
 
   async apply(step: string): Promise<void> {
     await this.#inSession(`step:${step}`, async (id) => {
       const { revision: _, probes, ...session } = await this.api.apply(id, step);
-      this.#keep(step, probes ?? []);
-      this.session = session;
+      return () => {
+        this.#keep(step, probes ?? []);
+        this.session = session;
+      };
     });
   }
 
   async predict(step: string, choice: string): Promise<void> {
     await this.#inSession(`predict:${step}`, async (id) => {
-      this.session = await this.api.predict(id, step, choice);
+      const session = await this.api.predict(id, step, choice);
+      return () => (this.session = session);
     });
   }
 
   async reset(step?: string): Promise<void> {
     await this.#inSession(step ? `step:${step}` : 'session', async (id) => {
-      this.session = await this.api.reset(id, step);
-      this.results = [];
-      this.#outcomes.clear();
-      this.ran = null;
+      const session = await this.api.reset(id, step);
+      return () => {
+        this.session = session;
+        this.results = [];
+        this.#outcomes.clear();
+        this.ran = null;
+      };
     });
   }
 
   async end(): Promise<void> {
     await this.#inSession('session', async (id) => {
       await this.api.end(id);
-      this.connection = 'gone';
+      return () => (this.connection = 'gone');
     });
   }
 
   async probe(probe: Probe): Promise<void> {
     await this.#inSession('probe', async (id) => {
-      this.#keep(this.session?.current, [await this.api.probe(id, probe)]);
+      const result = await this.api.probe(id, probe);
+      return () => this.#keep(this.session?.current, [result]);
     });
   }
 
   /** Sends one of a step's own probes again. */
   async probeOf(step: string, probe: Probe): Promise<void> {
     await this.#inSession(spotOf(step, probe), async (id) => {
-      this.#keep(step, [await this.api.probe(id, probe)]);
+      const result = await this.api.probe(id, probe);
+      return () => this.#keep(step, [result]);
     });
   }
 
@@ -183,8 +201,10 @@ export class Store {
     await this.#inSession('command', async (id) => {
       this.ran = null;
       const { revision: _, command, ...session } = await this.api.op(id, node, line);
-      this.session = session;
-      this.ran = { node, line, done: command };
+      return () => {
+        this.session = session;
+        this.ran = { node, line, done: command };
+      };
     });
   }
 
@@ -192,7 +212,8 @@ export class Store {
   async exec(node: NodeId, line: string): Promise<void> {
     await this.#inSession('command', async (id) => {
       this.ran = null;
-      this.ran = { node, line, exec: await this.api.exec(id, node, ['bash', '-c', line]) };
+      const exec = await this.api.exec(id, node, ['bash', '-c', line]);
+      return () => (this.ran = { node, line, exec });
     });
   }
 
@@ -256,22 +277,33 @@ export class Store {
     }
   }
 
-  async #loadLab(session: Session): Promise<void> {
-    this.lab = await this.api.lab(session.lab, session.variant ?? '', this.#language);
+  #readLab(session: Session): Promise<Lab> {
+    return this.api.lab(session.lab, session.variant ?? '', this.#language);
   }
 
   async #alive(id: string): Promise<boolean> {
+    const visit = this.#visit;
     try {
-      this.session = await this.api.session(id);
+      const session = await this.api.session(id);
+      if (visit === this.#visit) this.session = session;
       return true;
     } catch (e) {
       return !isGone(e);
     }
   }
 
-  async #inSession(spot: Spot, work: (id: string) => Promise<void>): Promise<void> {
+  /**
+   * Asks the server about the open session. What the answer means (`work`
+   * returns it) is done only if the reader is still there.
+   */
+  async #inSession(spot: Spot, work: (id: string) => Promise<() => void>): Promise<void> {
     const id = this.session?.id;
-    if (id !== undefined) await this.#do(spot, () => work(id));
+    const visit = this.#visit;
+    if (id === undefined) return;
+    await this.#do(spot, async () => {
+      const done = await work(id);
+      if (visit === this.#visit) done();
+    });
   }
 
   async #do(spot: Spot, work: () => Promise<void>): Promise<void> {

@@ -134,6 +134,28 @@ describe('a session that is open', () => {
   });
 });
 
+describe('an answer that comes when the reader is elsewhere', () => {
+  test('opens no line', async () => {
+    const { store, line } = setUp();
+    const opening = store.open('s1', 'en');
+    store.leave();
+    await opening;
+    expect(line.events).toBeNull();
+    expect(store.session).toBeNull();
+  });
+
+  test('changes nothing', async () => {
+    const { store } = setUp({
+      apply: () => Promise.resolve({ ...session(), revision: 1, probes: [result('t')] }),
+    });
+    await store.open('s1', 'en');
+    const applying = store.apply('first');
+    store.leave();
+    await applying;
+    expect([store.session, store.results]).toEqual([null, []]);
+  });
+});
+
 describe('what goes wrong', () => {
   test('is kept where it was asked for, until the next try', async () => {
     const answers: Problem[] = [{ code: 'op-failed', title: 'The kernel refused', command: 'ip link add' }];
