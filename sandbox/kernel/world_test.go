@@ -685,3 +685,37 @@ func TestAWorldFullOfRulesAndRoutesCanBeRead(t *testing.T) {
 		t.Error("rules that can't be spelt hide the rest")
 	}
 }
+
+func TestWhatIsLearnedCanBeForgotten(t *testing.T) {
+	w := smallWorld(t, openHost(t), "w", []topo.Placed{on("host2", addr(topo.VerbAdd, "10.0.0.20/24", "eth0"))})
+	known := func() bool {
+		s := snapshot(t, w)
+		return slices.ContainsFunc(s.Node("host1").Neighbours, func(n topo.Neighbour) bool { return n.IP == ip("10.0.0.20") && n.MAC != "" })
+	}
+	for _, flush := range []topo.NeighbourFlush{{}, {Dev: "eth0"}} {
+		if _, err := w.Probe(t.Context(), topo.Probe{From: "host1", Kind: topo.ProbePing, To: "10.0.0.20"}); err != nil {
+			t.Fatal(err)
+		}
+		if !known() {
+			t.Error("a ping leaves no neighbour")
+		}
+		apply(t, w, on("host1", flush))
+		if known() {
+			t.Errorf("%s leaves the neighbour", flush.Command())
+		}
+	}
+}
+
+func TestEveryCounterIsThere(t *testing.T) {
+	s := snapshot(t, smallWorld(t, openHost(t), "w", kon))
+	for _, n := range s.Nodes {
+		for name := range counters {
+			if _, ok := n.Counters[name]; !ok {
+				t.Errorf("%s has no %s", n.ID, name)
+			}
+		}
+		if len(n.Counters) != len(counters) {
+			t.Errorf("%s has the counters %v", n.ID, n.Counters)
+		}
+	}
+}
