@@ -133,7 +133,7 @@ const nodeItem = (node: Node, look: NodeItem['look'], box: Box, titleAt: Point, 
 });
 
 function linkItem(e: End, shape: Shape, box: Box, width = box.w - 44): LinkItem {
-  const lines = shape === 'pill' || shape === 'bar' ? linesOf(e.link) : addressLines(e.link);
+  const lines = shape === 'pill' || shape === 'bar' ? linesOf(e.link) : [];
   return {
     type: 'link',
     id: e.id,
