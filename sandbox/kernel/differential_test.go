@@ -41,8 +41,8 @@ const (
 	macB = "02:00:00:00:00:0b"
 )
 
-// The worlds in which the cases begin: host1 has eth0 10.0.0.10/24 on a wire to
-// host2, and what these add.
+// The worlds in which the cases begin: host1 has eth0 10.0.0.10/24 on a wire,
+// and what these add.
 var (
 	bare  []topo.Placed
 	kon   = []topo.Placed{on("host1", topo.NetnsAdd{Name: "kon"})}
@@ -233,7 +233,7 @@ func TestOpsAreTheirCommands(t *testing.T) {
 
 // compare does op by its command in one world and by Apply in another.
 func compare(t *testing.T, h *Host, id string, before []topo.Placed, op topo.Placed) {
-	typed, pressed := smallWorld(t, h, id+"-typed", before), smallWorld(t, h, id+"-pressed", before)
+	typed, pressed := loneWorld(t, h, id+"-typed", before), loneWorld(t, h, id+"-pressed", before)
 	said, err := typed.Exec(t.Context(), host.ExecRequest{Node: topo.NodeID(op.Node.Machine()), Argv: []string{"sh", "-c", op.Command()}})
 	if err != nil {
 		t.Fatal(err)
@@ -263,14 +263,30 @@ func compare(t *testing.T, h *Host, id string, before []topo.Placed, op topo.Pla
 	}
 }
 
+// loneWorld has one machine, host1, whose eth0 is wired to itself.
+func loneWorld(t testing.TB, h *Host, id string, setup []topo.Placed) host.World {
+	t.Helper()
+	return newWorld(t, h, host.Spec{
+		ID:       host.WorldID(id),
+		Machines: []topo.Machine{{Name: "host1", Kind: topo.KindHost}},
+		Wires:    []topo.Wire{{A: "host1:eth0", B: "host1:back0"}},
+	}, setup)
+}
+
+// smallWorld has two machines, host1 and host2, with eth0 wired to eth0.
 func smallWorld(t testing.TB, h *Host, id string, setup []topo.Placed) host.World {
 	t.Helper()
-	w, err := h.Create(t.Context(), host.Spec{
+	return newWorld(t, h, host.Spec{
 		ID:       host.WorldID(id),
 		Machines: []topo.Machine{{Name: "host1", Kind: topo.KindHost}, {Name: "host2", Kind: topo.KindHost}},
 		Wires:    []topo.Wire{{A: "host1:eth0", B: "host2:eth0"}},
-		Setup:    append([]topo.Placed{on("host1", addr(topo.VerbAdd, "10.0.0.10/24", "eth0"))}, setup...),
-	})
+	}, setup)
+}
+
+func newWorld(t testing.TB, h *Host, spec host.Spec, setup []topo.Placed) host.World {
+	t.Helper()
+	spec.Setup = append([]topo.Placed{on("host1", addr(topo.VerbAdd, "10.0.0.10/24", "eth0"))}, setup...)
+	w, err := h.Create(t.Context(), spec)
 	if err != nil {
 		t.Fatal(err)
 	}

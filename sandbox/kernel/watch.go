@@ -33,8 +33,11 @@ func (w *World) Watch(ctx context.Context) (<-chan topo.Update, error) {
 		return nil, err
 	}
 	ctx, cancel := context.WithCancel(ctx)
-	context.AfterFunc(w.ctx, cancel)
-	context.AfterFunc(ctx, w.removeWatcher)
+	stop := context.AfterFunc(w.ctx, cancel)
+	context.AfterFunc(ctx, func() {
+		stop()
+		w.removeWatcher()
+	})
 	return w.feed.Watch(ctx), nil
 }
 
