@@ -23,12 +23,13 @@ type mcPlan struct {
 // stderr unless it is Detached, then a descriptor for the shim's complaints; and
 // if InNetns, the namespace to run it in.
 type program struct {
-	Argv     []string `json:"argv,omitempty"`
-	Service  string   `json:"service,omitempty"` // an entry of this program, in place of Argv
-	Env      []string `json:"env"`
-	Dir      string   `json:"dir"`
-	Detached bool     `json:"detached,omitempty"`
-	InNetns  bool     `json:"in_netns,omitempty"`
+	Argv       []string `json:"argv,omitempty"`
+	Service    string   `json:"service,omitempty"` // an entry of this program, in place of Argv
+	Env        []string `json:"env"`
+	Dir        string   `json:"dir"`
+	Detached   bool     `json:"detached,omitempty"`
+	InNetns    bool     `json:"in_netns,omitempty"`
+	OnTerminal bool     `json:"on_terminal,omitempty"` // stdin is to be its controlling terminal
 }
 
 // machineInit is pid 1 of a machine, in U2. It keeps its rights, so that it can
@@ -40,9 +41,10 @@ func machineInit() error {
 }
 
 type machineState struct {
-	kids  children
-	plan  *mcPlan
-	joins []int
+	kids   children
+	plan   *mcPlan
+	joins  []int
+	devpts int // its directory
 }
 
 func (m *machineState) begin(r request, fds []int) func() (reply, []int) {
@@ -62,6 +64,11 @@ func (m *machineState) begin(r request, fds []int) func() (reply, []int) {
 				return failed(err), nil
 			}
 			return reply{Code: <-exited}, nil
+		}
+	case r.Op == "pty" && r.Size != nil:
+		return func() (reply, []int) {
+			fds, err := m.openPTY(r.Size)
+			return failed(err), fds
 		}
 	case r.Op == "kill":
 		m.kids.kill(r.Target)
@@ -95,6 +102,10 @@ func (m *machineState) setUp(fds []int) (out []int, err error) {
 	err = first(
 		func() error { return unix.Sethostname([]byte(m.plan.Name)) },
 		func() error { return buildMachine(m.plan.Name, m.plan.Limits.FilesMiB) },
+		func() (err error) {
+			m.devpts, err = unix.Open("/dev/pts", unix.O_PATH|unix.O_DIRECTORY|unix.O_CLOEXEC, 0)
+			return err
+		},
 	)
 	if err != nil {
 		return nil, err
@@ -147,7 +158,7 @@ func (m *machineState) run(key uint64, p *program, fds []int) (<-chan int, error
 		return nil, err
 	}
 	return m.kids.start(key, []string{entryShim, string(b)}, &syscall.ProcAttr{
-		Dir: "/", Env: initEnv(), Files: files, Sys: &syscall.SysProcAttr{Setsid: true}})
+		Dir: "/", Env: initEnv(), Files: files, Sys: &syscall.SysProcAttr{Setsid: true, Setctty: p.OnTerminal}}) // of descriptor 0
 }
 
 const netnsDir = "/run/netns"

@@ -16,8 +16,7 @@ import (
 // file descriptors beside it. Every request has an id and gets exactly one
 // reply, in any order, so that a program that runs for a minute delays nobody.
 // Requests begin in the order in which they were sent. Programs are handed their
-// stdio as descriptors: a terminal fits in by a request that answers with a
-// pair of them.
+// stdio as descriptors; a terminal's are asked for first.
 
 const (
 	maxPacket = 64 << 10
@@ -25,13 +24,14 @@ const (
 )
 
 type request struct {
-	ID      uint64   `json:"id"`
-	Op      string   `json:"op"`
-	Name    string   `json:"name,omitempty"`
-	Box     *boxPlan `json:"box,omitempty"`
-	Machine *mcPlan  `json:"machine,omitempty"`
-	Program *program `json:"program,omitempty"`
-	Target  uint64   `json:"target,omitempty"` // the request that is meant
+	ID      uint64        `json:"id"`
+	Op      string        `json:"op"`
+	Name    string        `json:"name,omitempty"`
+	Box     *boxPlan      `json:"box,omitempty"`
+	Machine *mcPlan       `json:"machine,omitempty"`
+	Program *program      `json:"program,omitempty"`
+	Size    *unix.Winsize `json:"size,omitempty"`
+	Target  uint64        `json:"target,omitempty"` // the request that is meant
 }
 
 type reply struct {
