@@ -12,7 +12,7 @@ import (
 	"time"
 
 	"golang.org/x/net/dns/dnsmessage"
-	"golang.org/x/net/ipv6"
+	"golang.org/x/sys/unix"
 )
 
 // The services of a machine that plays the internet: a name server that knows
@@ -53,13 +53,19 @@ func internet() error {
 // serveNames answers from the address that was asked, which is not always the
 // one that the kernel would choose.
 func serveNames(c *net.UDPConn) error {
-	p := ipv6.NewPacketConn(c) // of both families: IPv4 comes as mapped addresses
-	if err := p.SetControlMessage(ipv6.FlagDst, true); err != nil {
+	raw, err := c.SyscallConn() // of both families: IPv4 comes as mapped addresses
+	if err != nil {
 		return err
 	}
-	query := make([]byte, 1500)
+	var failed error
+	if err := raw.Control(func(fd uintptr) {
+		failed = unix.SetsockoptInt(int(fd), unix.IPPROTO_IPV6, unix.IPV6_RECVPKTINFO, 1)
+	}); err != nil || failed != nil {
+		return errors.Join(err, failed)
+	}
+	query, control := make([]byte, 1500), make([]byte, 128)
 	for {
-		n, cm, from, err := p.ReadFrom(query)
+		n, controlled, _, from, err := c.ReadMsgUDPAddrPort(query, control)
 		if err != nil {
 			return err
 		}
@@ -67,11 +73,7 @@ func serveNames(c *net.UDPConn) error {
 		if err != nil {
 			continue // what can't be read isn't answered
 		}
-		var src *ipv6.ControlMessage
-		if cm != nil {
-			src = &ipv6.ControlMessage{Src: cm.Dst}
-		}
-		_, _ = p.WriteTo(answer, src, from) // who asked asks again
+		_, _, _ = c.WriteMsgUDPAddrPort(answer, control[:controlled], from) // the kernel's own words go back: answer from where it was asked; who asked asks again
 	}
 }
 

@@ -337,6 +337,7 @@ func TestProbes(t *testing.T) {
 		{"IPv6, behind duplicate address detection", nil, topo.Probe{Kind: topo.ProbePing, To: "fd00::30", Count: 4}, result{}},
 		{"IPv6 without a route", nil, topo.Probe{Kind: topo.ProbePing, To: "fd99::1"}, result{topo.ReasonNetUnreachable, nil}},
 		{"a name of a server", nil, topo.Probe{Kind: topo.ProbeDNS, To: "example.test@203.0.113.8"}, result{"", []string{"203.0.113.80"}}},
+		{"a name", nil, topo.Probe{Kind: topo.ProbeDNS, To: "example.test"}, result{"", []string{"203.0.113.80"}}},
 		{"no such name", nil, topo.Probe{Kind: topo.ProbeDNS, To: "nope.test@203.0.113.8"}, result{topo.ReasonNoName, nil}},
 		{"no DNS server there", nil, topo.Probe{Kind: topo.ProbeDNS, To: "example.test@10.0.0.30"}, result{topo.ReasonPortUnreachable, nil}},
 		{"a page", nil, topo.Probe{Kind: topo.ProbeHTTP, To: "http://8.8.8.8/"}, result{"", []string{"200 OK"}}},
