@@ -133,7 +133,8 @@ func (o NetnsDel) Command() string { return "ip netns del " + Quote(o.Name) }
 
 // Command implements Op.
 func (o LinkAdd) Command() string {
-	w := words{"ip", "link", "add", o.Name}
+	// "name", since iproute2 takes a bare "a" for its keyword "address".
+	w := words{"ip", "link", "add", "name", o.Name}
 	w.opt(o.MAC != "", "address", o.MAC)
 	w.opt(o.MTU != 0, "mtu", strconv.Itoa(o.MTU))
 	w = append(w, "type", o.Kind)

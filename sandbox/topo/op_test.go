@@ -25,12 +25,12 @@ var commands = []struct {
 	{"host1", topo.NetnsAdd{Name: "kon"}, "ip netns add kon"},
 	{"host1", topo.NetnsDel{Name: "kon"}, "ip netns del kon"},
 
-	{"host1", topo.LinkAdd{Name: "veth1", Kind: "veth", Peer: "veth2"}, "ip link add veth1 type veth peer name veth2"},
-	{"host1", topo.LinkAdd{Name: "veth1", Kind: "veth", Peer: "eth0", PeerNetns: "kon"}, "ip link add veth1 type veth peer name eth0 netns kon"},
-	{"host1/kon", topo.LinkAdd{Name: "br0", Kind: "bridge", MAC: "02:00:00:00:00:01", MTU: 1400}, "ip -n kon link add br0 address 02:00:00:00:00:01 mtu 1400 type bridge"},
+	{"host1", topo.LinkAdd{Name: "veth1", Kind: "veth", Peer: "veth2"}, "ip link add name veth1 type veth peer name veth2"},
+	{"host1", topo.LinkAdd{Name: "veth1", Kind: "veth", Peer: "eth0", PeerNetns: "kon"}, "ip link add name veth1 type veth peer name eth0 netns kon"},
+	{"host1/kon", topo.LinkAdd{Name: "br0", Kind: "bridge", MAC: "02:00:00:00:00:01", MTU: 1400}, "ip -n kon link add name br0 address 02:00:00:00:00:01 mtu 1400 type bridge"},
 	{"host1", topo.LinkAdd{Name: "vx", Kind: "vxlan", VXLANDev: "eth0", VXLAN: &topo.VXLAN{VNI: 42, Local: ip("10.0.0.10"), Remote: ip("10.0.0.20"), Port: 4789, Learning: true}},
-		"ip link add vx type vxlan id 42 local 10.0.0.10 remote 10.0.0.20 dev eth0 dstport 4789"},
-	{"host1", topo.LinkAdd{Name: "vx", Kind: "vxlan", VXLAN: &topo.VXLAN{VNI: 1, Remote: ip("239.1.1.1")}}, "ip link add vx type vxlan id 1 group 239.1.1.1 nolearning"},
+		"ip link add name vx type vxlan id 42 local 10.0.0.10 remote 10.0.0.20 dev eth0 dstport 4789"},
+	{"host1", topo.LinkAdd{Name: "vx", Kind: "vxlan", VXLAN: &topo.VXLAN{VNI: 1, Remote: ip("239.1.1.1")}}, "ip link add name vx type vxlan id 1 group 239.1.1.1 nolearning"},
 	{"host1", topo.LinkDel{Name: "veth1"}, "ip link del veth1"},
 
 	{"host1", topo.LinkSet{Name: "veth2", Netns: "kon"}, "ip link set dev veth2 netns kon"},

@@ -313,9 +313,9 @@ func (s Snapshot) Normal() Snapshot {
 
 // fixedMAC says whether a person chose the address: the kernel's own random
 // ones (eth_random_addr) set the locally-administered bit, and so do people's;
-// a chosen one of the labs begins with 02:00 or 02:42.
+// a chosen one of the labs begins with 02:00:00, or as Docker does with 02:42 and 10.x or 172.x.
 func fixedMAC(mac string) bool {
-	return strings.HasPrefix(mac, "02:00:") || strings.HasPrefix(mac, "02:42:") || strings.HasPrefix(mac, "00:00:")
+	return strings.HasPrefix(mac, "02:00:00:") || strings.HasPrefix(mac, "02:42:0a:") || strings.HasPrefix(mac, "02:42:ac:") || strings.HasPrefix(mac, "00:00:00:")
 }
 
 // clone is a deep copy by way of the wire's own form, so that it can't forget a field.

@@ -286,7 +286,7 @@ func TestNormalForgetsOnlyWhatIsLeftToChance(t *testing.T) {
 			ID: "host1",
 			Links: []topo.Netdev{
 				{Name: "veth1", Index: index + 1, MAC: mac, Addresses: []netip.Prefix{netip.MustParsePrefix("10.0.0.1/24")}},
-				{Name: "br0", Index: index, MAC: "02:42:00:00:00:01"},
+				{Name: "br0", Index: index, MAC: "02:42:ac:00:00:01"},
 			},
 			Neighbours: []topo.Neighbour{{IP: netip.MustParseAddr("10.0.0.2"), State: state}},
 			FDB:        []topo.FDBEntry{{MAC: mac, Dev: "veth1", State: "permanent"}, {MAC: "02:00:00:00:00:09", Dev: "veth1", State: "static"}, {MAC: "02:00:00:00:00:01", Dev: "veth1"}},
