@@ -280,7 +280,8 @@ func acted(o session.Outcome, command string) Acted {
 }
 
 type predictInput struct {
-	stepInput
+	mine
+	Step string `path:"step" maxLength:"64"` // huma reads one level of embedding
 	Body struct {
 		Choice string `json:"choice" minLength:"1" maxLength:"64"`
 	}

@@ -204,6 +204,24 @@ func TestOrder(t *testing.T) {
 	}
 }
 
+// TestPredict: an answer is kept before the step and judged after it.
+func TestPredict(t *testing.T) {
+	a := newAPI(t)
+	path, key := a.start("one-namespace")
+	first := path + "/steps/namespace/"
+	if status, _, out := a.do("POST", first+"predict", key, map[string]any{"choice": "nonsense"}); status != 422 || out["code"] != "no-such-choice" {
+		t.Errorf("a choice that is none: %d %v", status, out)
+	}
+	if status, _, out := a.do("POST", first+"predict", key, map[string]any{"choice": "only-lo"}); status != 200 {
+		t.Fatalf("predict: %d %v", status, out)
+	}
+	_, _, out := a.do("POST", first+"apply", key, nil)
+	prediction := out["steps"].([]any)[0].(map[string]any)["prediction"].(map[string]any)
+	if prediction["choice"] != "only-lo" || prediction["answer"] != "only-lo" || prediction["right"] != true {
+		t.Errorf("judged: %v", prediction)
+	}
+}
+
 // TestAtOnce: two applies of one step at once do it once.
 func TestAtOnce(t *testing.T) {
 	a := newAPI(t)

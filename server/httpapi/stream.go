@@ -73,12 +73,16 @@ func (s *Server) stream(w http.ResponseWriter, r *http.Request) {
 	ctx = conn.CloseRead(ctx)
 	ping := time.NewTicker(pingEvery)
 	defer ping.Stop()
+	var hangUp <-chan time.Time // set when the session has ended
 	for {
 		select {
 		case e, ok := <-events:
 			if !ok {
-				conn.Close(websocket.StatusNormalClosure, "the session ended")
-				return
+				// The viewer hangs up when it reads "ended". Closing from here
+				// beside CloseRead would send two close frames.
+				events = nil
+				hangUp = time.After(writeTimeout)
+				continue
 			}
 			if err := send(ctx, conn, message(e)); err != nil {
 				return
@@ -90,6 +94,8 @@ func (s *Server) stream(w http.ResponseWriter, r *http.Request) {
 			if err != nil {
 				return
 			}
+		case <-hangUp:
+			return
 		case <-ctx.Done():
 			return
 		}
