@@ -53,6 +53,7 @@ func Run(ctx context.Context, args []string, stderr io.Writer) (err error) {
 	fd := f.Int("engine-fd", -1, "file `descriptor` of a socket to the engine, inherited from the server")
 	state := f.String("state", defaultState(), "`directory` for what must be found again after a crash")
 	name := f.String("name", "", "`name` of this host among others; the default is the machine's")
+	worlds := f.Int("worlds", 0, "`most` worlds at once; the default is what memory and the kernel's shared tables have room for")
 	verbose := f.Bool("v", false, "log more")
 	f.Usage = func() { fmt.Fprint(stderr, usage); f.PrintDefaults() }
 	if err := f.Parse(args); err != nil {
@@ -100,7 +101,7 @@ func Run(ctx context.Context, args []string, stderr io.Writer) (err error) {
 		return err
 	}
 	defer func() { err = errors.Join(err, yard.Close()) }()
-	h, err := kernel.New(yard, kernel.Options{ID: *name, Log: log})
+	h, err := kernel.New(yard, kernel.Options{ID: *name, MaxWorlds: *worlds, Tables: kernel.RecordPath, Log: log})
 	if err != nil {
 		return err
 	}

@@ -47,6 +47,8 @@ type Host interface {
 type Status struct {
 	ID     string `json:"id"`
 	Worlds int    `json:"worlds"`
+	// Capacity is how many worlds it takes at once; 0: it knows no bound.
+	Capacity int `json:"capacity,omitempty"`
 	// Rootless is set when the host runs in a user namespace of an ordinary user.
 	Rootless bool `json:"rootless"`
 	// Missing names what this host can't do and what is lost by it, in English,

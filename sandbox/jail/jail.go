@@ -137,6 +137,9 @@ func (y *Yard) Missing() []string { return y.missing }
 // Rootless says that the yard lives in a user namespace of an ordinary user.
 func (y *Yard) Rootless() bool { return y.rootless }
 
+// Limits are those of each box.
+func (y *Yard) Limits() Limits { return y.limits }
+
 // Close kills every box, waits until they are gone, and removes what Open made.
 func (y *Yard) Close() error {
 	y.mu.Lock()

@@ -64,6 +64,17 @@ func (l Limits) ucounts() map[string]int {
 	}
 }
 
+// Bounds tells what one box can take at most of what the whole machine shares, by
+// the name of the setting that bounds the machine.
+func (l Limits) Bounds() map[string]int {
+	l = l.orDefault()
+	bounds := map[string]int{"kernel.pid_max": l.Pids + initThreads, "kernel.threads-max": l.Pids + initThreads}
+	for name, n := range l.ucounts() {
+		bounds["user."+name] = n
+	}
+	return bounds
+}
+
 // writeUcounts is for the box init. Kinds that this kernel doesn't have are not
 // missed.
 func (l Limits) writeUcounts() error {

@@ -27,9 +27,13 @@ import (
 type Options struct {
 	// ID names the host in its Status.
 	ID string
-	// MaxWorlds bounds the worlds that live at once; 0 means no bound.
+	// MaxWorlds bounds the worlds that live at once; 0 means as many as there is
+	// room for in the tables, and without them no bound.
 	MaxWorlds int
-	Log       *slog.Logger
+	// Tables is the file in which the machine's shared tables are remembered
+	// while this host and others have set them; if empty, they are left alone.
+	Tables string
+	Log    *slog.Logger
 }
 
 // Host makes worlds in the boxes of a Yard. It implements host.Host.
@@ -38,6 +42,7 @@ type Host struct {
 	options Options
 	home    home
 	poker   *poker
+	tables  *tables // nil if they are left alone
 	tools   tools
 	tick    time.Duration
 	ends    sync.WaitGroup // one goroutine per world waits for its box
@@ -64,7 +69,16 @@ func New(yard *jail.Yard, o Options) (*Host, error) {
 		unix.Close(int(home))
 		return nil, fmt.Errorf("kernel: %w", err)
 	}
-	return &Host{yard: yard, options: o, home: home, poker: p, tools: findTools(exec.LookPath), tick: tick, worlds: map[host.WorldID]*World{}}, nil
+	h := &Host{yard: yard, options: o, home: home, poker: p, tools: findTools(exec.LookPath), tick: tick, worlds: map[host.WorldID]*World{}}
+	if o.Tables != "" {
+		if h.tables, err = openTables("/", o.Tables, yard.Rootless(), yard.Limits()); err != nil {
+			return nil, errors.Join(fmt.Errorf("kernel: shared tables: %w", err), p.close(), unix.Close(int(home)))
+		}
+		if o.MaxWorlds == 0 {
+			h.options.MaxWorlds = h.tables.capacity
+		}
+	}
+	return h, nil
 }
 
 // Create implements host.Host.
@@ -155,7 +169,10 @@ func (h *Host) Status(context.Context) (host.Status, error) {
 	h.mu.Lock()
 	defer h.mu.Unlock()
 	missing := append(slices.Clone(h.yard.Missing()), h.tools.missing()...)
-	return host.Status{ID: h.options.ID, Worlds: len(h.worlds), Rootless: h.yard.Rootless(), Missing: missing}, nil
+	if h.tables != nil {
+		missing = append(missing, h.tables.missing...)
+	}
+	return host.Status{ID: h.options.ID, Worlds: len(h.worlds), Capacity: h.options.MaxWorlds, Rootless: h.yard.Rootless(), Missing: missing}, nil
 }
 
 // Close ends all worlds and waits.
@@ -178,5 +195,8 @@ func (h *Host) Close() error {
 	}
 	ending.Wait()
 	h.ends.Wait()
+	if h.tables != nil {
+		errs = append(errs, h.tables.close())
+	}
 	return errors.Join(append(errs, h.poker.close(), unix.Close(int(h.home)))...)
 }
