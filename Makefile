@@ -43,7 +43,7 @@ browser-test: build
 	cd web && npm run --silent test:browser
 
 bench:
-	go test -run '^$$' -bench . -benchtime 10x ./sandbox/kernel/
+	go test -run '^$$' -bench . -benchtime 10x ./sandbox/kernel ./server
 
 clean:
 	rm -rf bin web/node_modules web/dist/assets web/dist/index.html

@@ -18,6 +18,8 @@ import (
 	"syscall"
 	"testing"
 	"time"
+
+	"kabel/sandbox/jail"
 )
 
 // These tests run the two programs as their user does: built, started, asked
@@ -44,6 +46,7 @@ var programs = sync.OnceValues(func() (string, error) {
 })
 
 func TestMain(m *testing.M) {
+	jail.Main()
 	code := m.Run()
 	if dir, err := programs(); err == nil {
 		os.RemoveAll(dir)
