@@ -72,6 +72,9 @@ type World interface {
 	Probe(ctx context.Context, p topo.Probe) (topo.ProbeResult, error)
 	// Snapshot reads the world now. Its revision is the watchers'.
 	Snapshot(ctx context.Context) (topo.Snapshot, error)
+	// Terminal starts a shell in a node; ctx counts for the start only. The
+	// caller closes it.
+	Terminal(ctx context.Context, r TerminalRequest) (Terminal, error)
 	// Watch sends a snapshot first and then what changes; a reader that falls
 	// behind gets a snapshot again instead of what it missed. The channel is
 	// closed when ctx ends or the world is gone.

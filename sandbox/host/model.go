@@ -22,7 +22,8 @@ import (
 // policies of iptables' filter table and the dropping of fragments in FORWARD,
 // VXLAN traffic, several routes to one destination, counters other than a few of
 // ping, and programs other than echo, cat, true, false, sleep, iptables for the
-// above and a socat between a TUN and UDP.
+// above and a socat between a TUN and UDP. Its terminals have hardly more than a
+// line that is echoed.
 type Model struct {
 	mu     sync.Mutex
 	worlds map[WorldID]*modelWorld

@@ -28,13 +28,14 @@ type server struct {
 	host Host
 	id   string
 
-	working sync.WaitGroup
-	mu      sync.Mutex
-	closing bool
-	calls   int                           // in flight
-	cancels map[string]context.CancelFunc // of those whose caller gave an id
-	busy    map[WorldID]int               // calls in flight by world
-	streams map[WorldID]*stream
+	working   sync.WaitGroup
+	mu        sync.Mutex
+	closing   bool
+	calls     int                           // in flight
+	cancels   map[string]context.CancelFunc // of those whose caller gave an id
+	busy      map[WorldID]int               // calls in flight by world
+	streams   map[WorldID]*stream
+	terminals map[string]*servedTerminal
 }
 
 // Serve answers requests for the host h under the name id, until ctx ends or the
@@ -87,7 +88,7 @@ func Serve(ctx context.Context, nc *nats.Conn, h Host, id string) error {
 }
 
 func newServer(nc *nats.Conn, h Host, id string) *server {
-	return &server{nc: nc, host: h, id: id, cancels: map[string]context.CancelFunc{}, busy: map[WorldID]int{}, streams: map[WorldID]*stream{}}
+	return &server{nc: nc, host: h, id: id, cancels: map[string]context.CancelFunc{}, busy: map[WorldID]int{}, streams: map[WorldID]*stream{}, terminals: map[string]*servedTerminal{}}
 }
 
 // stop takes no more requests and ends all streams.
@@ -98,6 +99,9 @@ func (s *server) stop(sub *nats.Subscription) {
 	s.closing = true
 	for _, st := range s.streams {
 		st.cancel()
+	}
+	for _, t := range s.terminals {
+		t.cancel()
 	}
 }
 
@@ -238,7 +242,7 @@ func (s *server) do(ctx context.Context, v verb, r request) (out reply, err erro
 	case verbUnwatch:
 		s.unwatch(r.World, r.Lease)
 		return out, nil
-	case verbWorld, verbApply, verbExec, verbProbe, verbSnapshot, verbDestroy, verbWatch:
+	case verbWorld, verbApply, verbExec, verbProbe, verbSnapshot, verbDestroy, verbWatch, verbTerminal:
 	default:
 		return out, Errorf(CodeInvalid, "there is no request %q", v)
 	}
@@ -269,6 +273,11 @@ func (s *server) do(ctx context.Context, v verb, r request) (out reply, err erro
 		out.Snapshot = &snap
 	case verbDestroy:
 		err = w.Destroy(ctx)
+	case verbTerminal:
+		if r.Terminal == nil {
+			return missing("a terminal")
+		}
+		err = s.openTerminal(ctx, w, r.Lease, *r.Terminal)
 	case verbWatch:
 		if r.Lease == "" {
 			return missing("a lease")

@@ -46,9 +46,10 @@ const (
 	verbProbe    verb = "probe"
 	verbSnapshot verb = "snapshot"
 	verbDestroy  verb = "destroy"
-	verbWatch    verb = "watch"   // take or renew a lease on a world's stream
-	verbUnwatch  verb = "unwatch" // give it back
-	verbCancel   verb = "cancel"  // the caller of the request in headerID is gone
+	verbWatch    verb = "watch"    // take or renew a lease on a world's stream
+	verbUnwatch  verb = "unwatch"  // give it back
+	verbTerminal verb = "terminal" // see terminal_line.go
+	verbCancel   verb = "cancel"   // the caller of the request in headerID is gone
 )
 
 func token(hostID string) string { return strings.ReplaceAll(hostID, ".", "%2E") }
@@ -64,12 +65,13 @@ func streamSubject(stream string) string { return "kabel.stream." + stream }
 
 // request is what a verb needs; most leave most of it out.
 type request struct {
-	World WorldID       `json:"world,omitempty"`
-	Spec  *Spec         `json:"spec,omitempty"`
-	Ops   []topo.Placed `json:"ops,omitempty"`
-	Exec  *ExecRequest  `json:"exec,omitempty"`
-	Probe *topo.Probe   `json:"probe,omitempty"`
-	Lease string        `json:"lease,omitempty"`
+	World    WorldID          `json:"world,omitempty"`
+	Spec     *Spec            `json:"spec,omitempty"`
+	Ops      []topo.Placed    `json:"ops,omitempty"`
+	Exec     *ExecRequest     `json:"exec,omitempty"`
+	Probe    *topo.Probe      `json:"probe,omitempty"`
+	Lease    string           `json:"lease,omitempty"`
+	Terminal *TerminalRequest `json:"terminal,omitempty"`
 }
 
 // reply has Error, or what the verb gives.

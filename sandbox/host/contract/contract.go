@@ -50,6 +50,10 @@ func Test(t *testing.T, open func(t *testing.T) host.Host) {
 		{"exec ends with its caller", execCancelled},
 		{"exec holds up nobody", execHoldsUpNobody},
 		{"a probe tells what came back", probes},
+		{"a shell runs on a terminal of its own", terminalShell},
+		{"a terminal that nobody reads waits, and holds up nobody", terminalWaits},
+		{"a terminal ends with its shell, its world or when it is closed", terminalEnds},
+		{"a terminal that makes no sense is refused", terminalRefused},
 		{"a destroyed world is gone for all", destroyed},
 	} {
 		t.Run(c.name, func(t *testing.T) { c.test(t, open(t)) })
