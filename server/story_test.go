@@ -6,6 +6,7 @@ import (
 	"encoding/json"
 	"fmt"
 	"io"
+	"net"
 	"net/http"
 	"os"
 	"os/exec"
@@ -65,7 +66,7 @@ type running struct {
 
 // start runs the server on a data directory, as root or as uid, and waits for
 // its address.
-func start(t *testing.T, data string, uid int) *running {
+func start(t *testing.T, data string, uid int, env ...string) *running {
 	t.Helper()
 	dir, err := programs()
 	if err != nil {
@@ -75,6 +76,7 @@ func start(t *testing.T, data string, uid int) *running {
 	s.cmd = exec.Command(filepath.Join(dir, "server"), "--addr", "127.0.0.1:0", "--data", data, "-v")
 	s.cmd.Dir = "/"
 	s.cmd.Env = []string{"PATH=" + os.Getenv("PATH"), "HOME=" + data, "XDG_RUNTIME_DIR=" + data}
+	s.cmd.Env = append(s.cmd.Env, env...)
 	if uid != 0 {
 		s.cmd.SysProcAttr = &syscall.SysProcAttr{Credential: &syscall.Credential{Uid: uint32(uid), Gid: uint32(uid)}}
 	}
@@ -329,5 +331,53 @@ func TestOrdinaryUser(t *testing.T) {
 		t.Errorf("what is lost without root is not told: %v", status)
 	}
 	s.stop(syscall.SIGTERM)
+	eventually(t, "nothing is left: "+before, func() bool { return state(t) == before })
+}
+
+// TestSandboxDialsIn: the two programs apart, as in docker-compose.yml. A server
+// that is killed and started again takes over the worlds as they are.
+func TestSandboxDialsIn(t *testing.T) {
+	before := state(t)
+	free, err := net.Listen("tcp", "127.0.0.1:0")
+	if err != nil {
+		t.Fatal(err)
+	}
+	addr := free.Addr().String()
+	free.Close()
+	dir, err := programs()
+	if err != nil {
+		t.Fatal(err)
+	}
+	env := []string{"KABEL_SANDBOX=none", "KABEL_ENGINE_LISTEN=" + addr, "KABEL_ENGINE_TOKEN=a long secret"}
+	sandbox := exec.Command(filepath.Join(dir, "sandbox"), "--engine", "nats://"+addr, "--state", filepath.Join(dataDir(t), "state"))
+	sandbox.Env = []string{"PATH=" + os.Getenv("PATH"), "KABEL_ENGINE_TOKEN=a long secret"}
+	if err := sandbox.Start(); err != nil {
+		t.Fatal(err)
+	}
+	stopped := false
+	stop := func() {
+		if !stopped {
+			stopped = true
+			sandbox.Process.Signal(syscall.SIGTERM)
+			sandbox.Wait()
+		}
+	}
+	t.Cleanup(stop)
+
+	data := dataDir(t)
+	s := start(t, data, 0, env...)
+	created := s.must("POST", "/api/v1/sessions", "", map[string]any{"lab": "one-namespace"})
+	path, key := "/api/v1/sessions/"+created["id"].(string), created["token"].(string)
+	s.must("POST", path+"/exec", key, map[string]any{"node": "host1", "argv": []string{"ip", "netns", "add", "by-hand"}})
+	s.stop(syscall.SIGKILL)
+
+	s = start(t, data, 0, env...)
+	view := s.must("GET", path, key, nil)
+	if !slices.Contains(view["nodes"].([]any), any("host1/by-hand")) {
+		t.Errorf("the world was not taken over: %v", view)
+	}
+	s.must("DELETE", path, key, nil)
+	s.stop(syscall.SIGTERM)
+	stop()
 	eventually(t, "nothing is left: "+before, func() bool { return state(t) == before })
 }

@@ -22,9 +22,9 @@ func Connect(conn net.Conn, options ...nats.Option) (*nats.Conn, error) {
 }
 
 // ConnectURL is a connection to an engine at a URL; it is made anew whenever it
-// breaks.
+// breaks. The engine need not be there yet.
 func ConnectURL(url, token string, options ...nats.Option) (*nats.Conn, error) {
-	return nats.Connect(url, append(options, nats.Token(token), nats.MaxReconnects(-1))...)
+	return nats.Connect(url, append(options, nats.Token(token), nats.MaxReconnects(-1), nats.RetryOnFailedConnect(true), nats.ReconnectWait(500*time.Millisecond))...)
 }
 
 type inherited struct{ net.Conn }
