@@ -5,6 +5,7 @@ import type { Plugin, PreviewServer, ViteDevServer } from 'vite';
 import { WebSocketServer, type WebSocket } from 'ws';
 import type { Command, Probe, ProbeResult, Session, StepProgress, StreamMessage } from '../src/wire';
 import { build, models, type Model } from './models';
+import { ToyTerminals } from './terminals';
 import { Refused, type ToyWorld } from './world';
 
 class Problem extends Error {
@@ -21,6 +22,7 @@ class Problem extends Error {
 class ToySession {
   readonly id = randomUUID().slice(0, 8);
   readonly viewers = new Set<WebSocket>();
+  readonly terminals = new ToyTerminals((node, line) => this.shell(node, line));
   world: ToyWorld;
   steps: StepProgress[];
   readonly model: Model;
@@ -73,6 +75,25 @@ class ToySession {
     this.send({ type: 'diff', diff: { from: before.revision, to: after.revision, order, changed } });
   }
 
+  /** A line that was typed: a command of the world, or the list of namespaces. */
+  shell(node: string, line: string): string {
+    if (line === 'ip netns') {
+      const names = this.tell().nodes.filter((n) => n.startsWith(`${node}/`));
+      return names.map((n) => n.slice(node.length + 1)).join('\n');
+    }
+    try {
+      this.do(node, line);
+    } catch (e) {
+      if (!(e instanceof Problem)) throw e;
+      return `\x1b[31m${String(e.more.detail)}\x1b[m`;
+    }
+    const step = this.model.steps.find((s) => s.do.some(([n, c]) => n === node && c === line));
+    const progress = this.steps.find((s) => s.id === step?.id);
+    if (progress && step?.do.at(-1)?.[1] === line) progress.state = 'done';
+    this.send({ type: 'session', session: this.tell() });
+    return '';
+  }
+
   probe(p: Probe): ProbeResult {
     const result = this.world.probe(p);
     this.send({ type: 'probe', result });
@@ -100,6 +121,7 @@ class ToySession {
 
   reset(step: string | undefined): void {
     const revision = this.world.revision;
+    this.terminals.reset();
     this.world = build(this.model);
     this.steps = this.model.steps.map((s) => ({ id: s.id, state: 'todo' }));
     for (const s of this.model.steps) {
@@ -177,6 +199,11 @@ export function mockServer(): Plugin {
         return [204, undefined];
       case 'GET topology':
         return [200, s.world.snapshot()];
+      case 'GET terminals':
+        return [200, s.terminals.list()];
+      case 'DELETE terminals':
+        s.terminals.close(body.terminal ?? '');
+        return [204, undefined];
       case 'POST reset':
         s.reset(body.step);
         return [200, s.tell()];
@@ -201,10 +228,8 @@ export function mockServer(): Plugin {
   }
 
   async function serve(req: IncomingMessage, res: ServerResponse): Promise<void> {
-    const path = new URL(req.url ?? '', 'http://mock').pathname
-      .replace('/api/v1/', '')
-      .split('/')
-      .map(decodeURIComponent);
+    const url = new URL(req.url ?? '', 'http://mock');
+    const path = url.pathname.replace('/api/v1/', '').split('/').map(decodeURIComponent);
     const chunks: Buffer[] = [];
     for await (const c of req) chunks.push(c as Buffer);
     const text = Buffer.concat(chunks).toString();
@@ -212,7 +237,7 @@ export function mockServer(): Plugin {
       const [status, body] = answer(
         req.method ?? 'GET',
         path,
-        text ? (JSON.parse(text) as Record<string, string>) : {},
+        text ? (JSON.parse(text) as Record<string, string>) : Object.fromEntries(url.searchParams),
       );
       res
         .writeHead(status, { 'Content-Type': 'application/json' })
@@ -230,7 +255,9 @@ export function mockServer(): Plugin {
     });
     const sockets = new WebSocketServer({ noServer: true });
     server.httpServer?.on('upgrade', (req, socket, head) => {
-      const id = /^\/api\/v1\/sessions\/([^/]+)\/stream$/.exec(req.url ?? '')?.[1];
+      const url = new URL(req.url ?? '', 'http://mock');
+      const [, id, node] =
+        /^\/api\/v1\/sessions\/([^/]+)\/(?:stream|terminals\/([^/]+))$/.exec(url.pathname) ?? [];
       if (!id) return;
       const s = sessions.get(id);
       if (!s) {
@@ -238,6 +265,7 @@ export function mockServer(): Plugin {
         return;
       }
       sockets.handleUpgrade(req, socket, head, (viewer) => {
+        if (node) return s.terminals.attach(viewer, decodeURIComponent(node), url.searchParams);
         s.viewers.add(viewer);
         viewer.on('close', () => s.viewers.delete(viewer));
         const first: StreamMessage[] = [
