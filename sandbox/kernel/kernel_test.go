@@ -33,13 +33,19 @@ func TestMain(m *testing.M) {
 // namespace lives by a process, a descriptor or a mount: none of these may stay.
 func openHost(t testing.TB) *Host {
 	t.Helper()
+	return openHostWith(t, jail.Limits{}, Options{ID: "test"})
+}
+
+func openHostWith(t testing.TB, limits jail.Limits, o Options) *Host {
+	t.Helper()
 	before, goroutines := resources(t), goleak.IgnoreCurrent()
 	log := slog.New(slog.NewTextHandler(t.Output(), nil))
-	yard, err := jail.Open(jail.Options{StateDir: t.TempDir(), Log: log})
+	yard, err := jail.Open(jail.Options{StateDir: t.TempDir(), Limits: limits, Log: log})
 	if err != nil {
 		t.Fatal(err)
 	}
-	h, err := New(yard, Options{ID: "test", Log: log})
+	o.Log = log
+	h, err := New(yard, o)
 	if err != nil {
 		yard.Close()
 		t.Fatal(err)

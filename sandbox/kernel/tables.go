@@ -61,7 +61,7 @@ func (s sharedTable) room(value int) int {
 const (
 	neighbours    = 131072  // gc_thresh3; 2 and 1 are a half and a quarter of it
 	connections   = 32768   // for each namespace; 8 MiB when full
-	terminals     = 16384   // all ptys of the machine
+	terminals     = 65536   // all ptys of the machine, of which a world's memory bounds it to 45,000
 	namespaces    = 131072  // of each kind
 	processes     = 4194304 // the most that the kernel numbers
 	watchers      = 65536   // inotify instances

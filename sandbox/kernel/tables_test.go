@@ -94,7 +94,7 @@ func (m *fakeMachine) close(t *tables) {
 
 var raised = map[string]int{
 	"net.ipv4.neigh.default.gc_thresh1": 32768, "net.ipv4.neigh.default.gc_thresh2": 65536, "net.ipv4.neigh.default.gc_thresh3": 131072,
-	"net.ipv6.neigh.default.gc_thresh3": 131072, "net.netfilter.nf_conntrack_max": 32768, "kernel.pty.max": 16384,
+	"net.ipv6.neigh.default.gc_thresh3": 131072, "net.netfilter.nf_conntrack_max": 32768, "kernel.pty.max": 65536,
 	"kernel.pid_max": 4194304, "kernel.threads-max": 192731, "fs.inotify.max_user_instances": 65536, "user.max_mnt_namespaces": 131072,
 }
 
@@ -141,9 +141,9 @@ func (m *fakeMachine) text(path string) string {
 }
 
 func TestSharedTablesThatOthersSetAreTheirs(t *testing.T) {
-	m := newMachine(t, 24105, map[string]int{"kernel.pid_max": 4194304, "kernel.pty.max": 20000, "net.netfilter.nf_conntrack_count": 20000, "user.max_user_namespaces": 0})
+	m := newMachine(t, 24105, map[string]int{"kernel.pid_max": 4194304, "kernel.pty.max": 100000, "net.netfilter.nf_conntrack_count": 20000, "user.max_user_namespaces": 0})
 	tables := m.open()
-	m.want("more than is wanted", map[string]int{"kernel.pid_max": 4194304, "kernel.pty.max": 20000})
+	m.want("more than is wanted", map[string]int{"kernel.pid_max": 4194304, "kernel.pty.max": 100000})
 	m.want("the machine's own connections have room", map[string]int{"net.netfilter.nf_conntrack_max": 80000})
 	m.want("what is forbidden stays so", map[string]int{"user.max_user_namespaces": 0})
 	m.put("net.ipv4.neigh.default.gc_thresh3", 500000)
