@@ -91,7 +91,7 @@ func Run(ctx context.Context, args []string, stderr io.Writer) (err error) {
 		if err != nil {
 			return err
 		}
-	} else if nc, err = host.ConnectURL(*url, os.Getenv("KABEL_ENGINE_TOKEN")); err != nil {
+	} else if nc, err = host.ConnectURL(ctx, *url, os.Getenv("KABEL_ENGINE_TOKEN")); err != nil {
 		return err
 	}
 	defer nc.Close()

@@ -22,10 +22,24 @@ func Connect(conn net.Conn, options ...nats.Option) (*nats.Conn, error) {
 }
 
 // ConnectURL is a connection to an engine at a URL; it is made anew whenever it
-// breaks. The engine need not be there yet.
-func ConnectURL(url, token string, options ...nats.Option) (*nats.Conn, error) {
-	return nats.Connect(url, append(options, nats.Token(token), nats.MaxReconnects(-1), nats.RetryOnFailedConnect(true), nats.ReconnectWait(500*time.Millisecond))...)
+// breaks. It waits for an engine that is not there yet until ctx ends; a token
+// that the engine refuses is an error at once.
+func ConnectURL(ctx context.Context, url, token string, options ...nats.Option) (*nats.Conn, error) {
+	options = append(options, nats.Token(token), nats.MaxReconnects(-1), nats.ReconnectWait(reconnectWait))
+	for {
+		nc, err := nats.Connect(url, options...)
+		if !errors.Is(err, nats.ErrNoServers) {
+			return nc, err
+		}
+		select {
+		case <-ctx.Done():
+			return nil, errors.Join(ctx.Err(), err)
+		case <-time.After(reconnectWait):
+		}
+	}
 }
+
+const reconnectWait = 500 * time.Millisecond
 
 type inherited struct{ net.Conn }
 
@@ -232,14 +246,14 @@ type remote struct {
 
 func (w *remote) ID() WorldID { return w.id }
 
-func (w *remote) Apply(ctx context.Context, ops []topo.Placed) (topo.Rev, error) {
+func (w *remote) Apply(ctx context.Context, ops []topo.Placed) (topo.Snapshot, error) {
 	for i, p := range ops {
 		if p.Op == nil { // it has no form on the wire
-			return 0, Errorf(CodeInvalid, "op %d is missing", i)
+			return topo.Snapshot{}, Errorf(CodeInvalid, "op %d is missing", i)
 		}
 	}
 	r, err := w.c.call(ctx, verbApply, request{World: w.id, Ops: ops})
-	return r.Revision, err
+	return value(r.Snapshot, err)
 }
 
 func (w *remote) Exec(ctx context.Context, e ExecRequest) (ExecResult, error) {

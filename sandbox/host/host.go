@@ -61,10 +61,10 @@ type Status struct {
 type World interface {
 	ID() WorldID
 	// Apply does the ops in order and stops at the first that fails, with an
-	// *OpError; what was done before stays. It returns the first revision that
-	// shows the result. An interface that a background Run brings up is waited
-	// for up to two seconds.
-	Apply(ctx context.Context, ops []topo.Placed) (topo.Rev, error)
+	// *OpError; what was done before stays. It returns the world as the ops
+	// left it; what they can't have changed is as it was last read. An interface
+	// that a background Run brings up is waited for up to two seconds.
+	Apply(ctx context.Context, ops []topo.Placed) (topo.Snapshot, error)
 	// Exec runs a program with the learner's rights and waits for it.
 	Exec(ctx context.Context, r ExecRequest) (ExecResult, error)
 	// Probe sends packets from inside a node. A probe that gets no answer is a

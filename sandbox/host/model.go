@@ -125,24 +125,25 @@ func (w *modelWorld) alive() error {
 	}
 }
 
-func (w *modelWorld) Apply(ctx context.Context, ops []topo.Placed) (topo.Rev, error) {
+func (w *modelWorld) Apply(ctx context.Context, ops []topo.Placed) (topo.Snapshot, error) {
 	w.mu.Lock()
 	defer w.mu.Unlock()
 	if err := w.alive(); err != nil {
-		return 0, err
+		return topo.Snapshot{}, err
 	}
 	if err := ctx.Err(); err != nil {
-		return 0, err
+		return topo.Snapshot{}, err
 	}
 	machines := map[string]bool{}
 	for _, m := range w.net.machines {
 		machines[m.Name] = true
 	}
 	if err := validateOps(ops, machines); err != nil {
-		return 0, err
+		return topo.Snapshot{}, err
 	}
 	err := w.net.applyAll(ops)
-	return w.feed.Publish(w.net.nodes()), err
+	w.feed.Publish(w.net.nodes())
+	return w.feed.Now(), err
 }
 
 // applyAll stops at the first op that fails, with an *OpError.

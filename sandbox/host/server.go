@@ -252,7 +252,9 @@ func (s *server) do(ctx context.Context, v verb, r request) (out reply, err erro
 	}
 	switch v {
 	case verbApply:
-		out.Revision, err = w.Apply(ctx, r.Ops)
+		var after topo.Snapshot
+		after, err = w.Apply(ctx, r.Ops)
+		out.Snapshot = &after
 	case verbExec:
 		if r.Exec == nil {
 			return missing("a program")

@@ -390,11 +390,11 @@ func TestConnectURLNeedsTheToken(t *testing.T) {
 	if !s.ReadyForConnections(30 * time.Second) {
 		t.Fatal("the server does not start")
 	}
-	if nc, err := host.ConnectURL(s.ClientURL(), "wrong"); !errors.Is(err, nats.ErrAuthorization) {
+	if nc, err := host.ConnectURL(t.Context(), s.ClientURL(), "wrong"); !errors.Is(err, nats.ErrAuthorization) {
 		nc.Close()
 		t.Errorf("with a wrong token: %v", err)
 	}
-	nc, err := host.ConnectURL(s.ClientURL(), "secret")
+	nc, err := host.ConnectURL(t.Context(), s.ClientURL(), "secret")
 	if err != nil {
 		t.Fatal(err)
 	}

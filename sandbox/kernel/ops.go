@@ -50,7 +50,7 @@ func lladdr(mac string) ([]byte, error) {
 
 func (a *applier) linkAdd(ctx context.Context, p *place, node topo.NodeID, o topo.LinkAdd) error {
 	req := request(unix.RTM_NEWLINK, unix.NLM_F_CREATE|unix.NLM_F_EXCL, nl.NewIfInfomsg(unix.AF_UNSPEC))
-	if o.Name == "" || strings.ContainsRune(o.Name, 0) {
+	if o.Name == "" || len(o.Name) >= unix.IFNAMSIZ || strings.ContainsRune(o.Name, 0) {
 		return notIfname(o.Name)
 	}
 	req.AddData(attrString(unix.IFLA_IFNAME, o.Name))

@@ -244,10 +244,10 @@ func (w *World) machine(node topo.NodeID) (*jail.Machine, error) {
 }
 
 // Apply implements host.World.
-func (w *World) Apply(ctx context.Context, ops []topo.Placed) (topo.Rev, error) {
+func (w *World) Apply(ctx context.Context, ops []topo.Placed) (topo.Snapshot, error) {
 	ctx, leave, err := w.enter(ctx)
 	if err != nil {
-		return 0, err
+		return topo.Snapshot{}, err
 	}
 	defer leave()
 	depth := readEvents
@@ -257,20 +257,20 @@ func (w *World) Apply(ctx context.Context, ops []topo.Placed) (topo.Rev, error) 
 			depth = readNow // they may change what has no events
 		}
 		if run, ok := op.Op.(topo.Run); op.Op == nil || (ok && len(run.Argv) == 0) {
-			return 0, host.Errorf(host.CodeInvalid, "op %d is missing", i)
+			return topo.Snapshot{}, host.Errorf(host.CodeInvalid, "op %d is missing", i)
 		}
 		if _, err := w.machine(op.Node); err != nil {
-			return 0, err
+			return topo.Snapshot{}, err
 		}
 	}
 	w.applying.Lock()
 	defer w.applying.Unlock()
 	failed := w.applier().all(ctx, ops)
-	rev, err := w.refresh(depth)
+	_, err = w.refresh(depth)
 	if failed != nil {
 		err = failed
 	}
-	return rev, w.unlessGone(err)
+	return w.feed.Now(), w.unlessGone(err)
 }
 
 // Exec implements host.World.

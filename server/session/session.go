@@ -362,9 +362,10 @@ func (s *Session) act(ctx context.Context, w host.World, do []topo.Placed, ask [
 	s.hold(true)
 	defer s.hold(false)
 	var out Outcome
-	var err error
+	var now topo.Snapshot
+	var err, lookErr error
 	if len(do) > 0 {
-		out.Revision, err = w.Apply(ctx, do)
+		now, err = w.Apply(ctx, do)
 	}
 	for _, p := range ask {
 		if err != nil {
@@ -376,9 +377,13 @@ func (s *Session) act(ctx context.Context, w host.World, do []topo.Placed, ask [
 		}
 	}
 	s.hold(false)
-	// A failed op may have left some done before it: look in any case.
 	before := s.View().Current
-	now, lookErr := s.look(ctx, w)
+	if err != nil || len(do) == 0 || len(ask) > 0 {
+		// Packets leave marks, and a failed op may have some done before it.
+		now, lookErr = s.look(ctx, w)
+	} else {
+		s.see(w, now)
+	}
 	settle(ctx, do, func() bool {
 		if err != nil || lookErr != nil || s.View().Current != before {
 			return true

@@ -109,11 +109,11 @@ func create(t *testing.T, h host.Host, id host.WorldID) host.World {
 
 func apply(t *testing.T, w host.World, ops ...topo.Placed) topo.Rev {
 	t.Helper()
-	rev, err := w.Apply(t.Context(), ops)
+	after, err := w.Apply(t.Context(), ops)
 	if err != nil {
 		t.Fatalf("apply: %v", err)
 	}
-	return rev
+	return after.Revision
 }
 
 func snapshot(t *testing.T, w host.World) topo.Snapshot {
