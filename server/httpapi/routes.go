@@ -25,6 +25,14 @@ A node is named host1 (a machine) or host1/kon (a namespace on it).
 A session and a snapshot come first. A diff fits the snapshot of its revision "from" and leads to "to": each entry of "changed" replaces
 the sections that it has in the node of that id (a new node has all of them), and "order", when present, lists the nodes that there are.
 A reader that is too slow gets a session and a snapshot again in place of what it missed.
+
+**Terminals.** GET /api/v1/sessions/{id}/terminals/{node}?rows=24&cols=80 is a websocket (the node escaped: host1%2Fkon). It starts a shell,
+or attaches to the one that the parameter "terminal" names, and brings what that has shown so far. Binary messages are bytes, both ways.
+Text messages are JSON objects with a "type"; from the server: "terminal" {id, node, rows, cols, replay} (first, and again after a viewer
+was too slow: empty the screen; "replay" bytes of what was shown before follow), "size" {rows, cols}, "exit" {code}, "ended" {reason};
+from the client: "size" {rows, cols} and "ack" {bytes}. With the parameter "window" no more than so many bytes are sent that were not acknowledged.
+A shell outlives its viewers: it ends by itself, by DELETE, or with its world. A session has 8 at the most.
+
 Errors are application/problem+json (RFC 9457) with a stable "code".`
 
 // Lab is a lab as the API shows it.
@@ -126,6 +134,10 @@ func (s *Server) routes() {
 	huma.Register(s.api, own("apply-op", http.MethodPost, "/ops", "Do one command", 409), s.op)
 	huma.Register(s.api, own("exec", http.MethodPost, "/exec", "Run a program with the learner's rights", 409), s.exec)
 	huma.Register(s.api, own("probe", http.MethodPost, "/probes", "Send packets from a node and see whether they are answered", 409), s.probe)
+	huma.Register(s.api, own("list-terminals", http.MethodGet, "/terminals", "The shells that run"), s.listTerminals)
+	end := own("close-terminal", http.MethodDelete, "/terminals/{node}", "End a shell")
+	end.DefaultStatus = http.StatusNoContent
+	huma.Register(s.api, end, s.closeTerminal)
 	huma.Register(s.api, own("get-topology", http.MethodGet, "/topology", "The state of every namespace, read from the kernel now"), s.topology)
 }
 

@@ -69,6 +69,7 @@ func New(o Options) *Server {
 	describeProblems(s.api.OpenAPI())
 
 	r.Get("/api/v1/sessions/{id}/stream", s.stream)
+	r.Get("/api/v1/sessions/{id}/terminals/{node}", s.terminal)
 	r.Get("/healthz", func(w http.ResponseWriter, _ *http.Request) { io.WriteString(w, "ok\n") })
 	r.Get("/readyz", s.ready)
 	r.Method(http.MethodGet, "/metrics", promhttp.HandlerFor(reg, promhttp.HandlerOpts{}))
@@ -148,8 +149,8 @@ func (s *Server) measure(next http.Handler) http.Handler {
 		ww := middleware.NewWrapResponseWriter(w, r.ProtoMajor)
 		next.ServeHTTP(ww, r)
 		route := chi.RouteContext(r.Context()).RoutePattern()
-		if strings.HasSuffix(route, "/stream") || route == "" {
-			return // a stream lasts as long as its viewer likes; an unknown path is no label
+		if r.Header.Get("Upgrade") != "" || route == "" {
+			return // a websocket lasts as long as its viewer likes; an unknown path is no label
 		}
 		status := "2xx"
 		if c := ww.Status(); c >= 300 {

@@ -1,6 +1,25 @@
+//lint:file-ignore SA1019 the library of choice; see stream.go
+
 package httpapi
 
-import "kabel/sandbox/topo"
+import (
+	"context"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"net/http"
+	"net/url"
+	"strconv"
+	"sync"
+	"time"
+
+	"github.com/go-chi/chi/v5"
+	"nhooyr.io/websocket"
+
+	"kabel/sandbox/host"
+	"kabel/sandbox/topo"
+	"kabel/server/session"
+)
 
 // The websocket of a terminal,
 //
@@ -51,4 +70,216 @@ type TerminalMessage struct {
 	Code   *int        `json:"code,omitempty"`
 	Reason string      `json:"reason,omitempty"`
 	Bytes  int         `json:"bytes,omitempty"`
+}
+
+const (
+	// typedTimeout is how long input may wait for a program that reads it.
+	typedTimeout = 10 * time.Second
+	// maxInput is the longest message of a client, in bytes.
+	maxInput = 1 << 20
+)
+
+// terminalQuery is what a terminal's address asks for.
+type terminalQuery struct {
+	node               topo.NodeID
+	id                 string
+	rows, cols, window int
+}
+
+func parseTerminal(r *http.Request) (q terminalQuery, p *Problem) {
+	node := chi.URLParam(r, "node")
+	if r.URL.RawPath != "" { // then chi gives it as it came
+		var err error
+		if node, err = url.PathUnescape(node); err != nil {
+			return q, problem(codeBadRequest, "The node is not escaped as a part of a path.")
+		}
+	}
+	q.node, q.id = topo.NodeID(node), r.URL.Query().Get("terminal")
+	for name, v := range map[string]*int{"rows": &q.rows, "cols": &q.cols, "window": &q.window} {
+		text := r.URL.Query().Get(name)
+		if text == "" {
+			continue
+		}
+		var err error
+		if *v, err = strconv.Atoi(text); err != nil || *v < 1 {
+			return q, problem(codeBadRequest, fmt.Sprintf("%s must be a number from 1.", name))
+		}
+	}
+	if q.rows != 0 || q.cols != 0 {
+		if err := host.ValidSize(q.rows, q.cols); err != nil {
+			return q, problem(codeBadRequest, fmt.Sprintf("rows and cols come together, and are from 1 to %d.", host.MaxTerminalSize))
+		}
+	}
+	return q, nil
+}
+
+// terminal is the websocket of one viewer of one terminal.
+func (s *Server) terminal(w http.ResponseWriter, r *http.Request) {
+	found, p := s.find(r, chi.URLParam(r, "id"))
+	if p != nil {
+		writeProblem(w, p)
+		return
+	}
+	q, p := parseTerminal(r)
+	if p != nil {
+		writeProblem(w, p)
+		return
+	}
+	open := func() (*session.Terminal, error) {
+		if q.id != "" {
+			return found.Terminal(q.node, q.id)
+		}
+		return found.OpenTerminal(r.Context(), q.node, q.rows, q.cols)
+	}
+	t, err := open()
+	if err != nil {
+		writeProblem(w, s.problemOf(r.Context(), err))
+		return
+	}
+	viewer := t.Attach(q.window)
+	defer viewer.Detach()
+	conn, err := websocket.Accept(w, r, nil)
+	if err != nil { // and answered
+		if q.id == "" {
+			t.Close()
+		}
+		return
+	}
+	defer conn.CloseNow()
+	conn.SetReadLimit(maxInput)
+	if q.rows != 0 {
+		_ = viewer.Resize(q.rows, q.cols) // fails only where the shell has ended, which the viewer is told
+	}
+	ctx, cancel := context.WithCancel(r.Context())
+	var both sync.WaitGroup
+	defer both.Wait()
+	defer cancel()
+	both.Go(func() {
+		defer cancel()
+		hear(ctx, conn, t, viewer)
+	})
+	both.Go(func() {
+		defer cancel()
+		keepAwake(ctx, conn)
+	})
+	show(ctx, conn, t, viewer)
+}
+
+// show sends the viewer what there is to see, until the end.
+func show(ctx context.Context, conn *websocket.Conn, t *session.Terminal, viewer *session.Viewer) {
+	for {
+		e, err := viewer.Next(ctx)
+		if err != nil {
+			return
+		}
+		kind, b := websocket.MessageText, []byte(nil)
+		switch {
+		case e.Output != nil:
+			kind, b = websocket.MessageBinary, e.Output
+		default:
+			if b, err = json.Marshal(terminalMessage(t, e)); err != nil {
+				return
+			}
+		}
+		wctx, done := context.WithTimeout(ctx, writeTimeout)
+		err = conn.Write(wctx, kind, b)
+		done()
+		if err != nil {
+			return
+		}
+		if e.Exit != nil || e.Ended != "" {
+			conn.Close(websocket.StatusNormalClosure, "the terminal has ended")
+			return
+		}
+	}
+}
+
+func terminalMessage(t *session.Terminal, e session.TerminalEvent) TerminalMessage {
+	switch {
+	case e.Screen != nil:
+		return TerminalMessage{Type: "terminal", ID: t.ID(), Node: t.Node(), Rows: e.Screen.Rows, Cols: e.Screen.Cols, Replay: e.Screen.Replay}
+	case e.Size != nil:
+		return TerminalMessage{Type: "size", Rows: e.Size.Rows, Cols: e.Size.Cols}
+	case e.Exit != nil:
+		return TerminalMessage{Type: "exit", Code: e.Exit}
+	default:
+		return TerminalMessage{Type: "ended", Reason: e.Ended}
+	}
+}
+
+// hear takes what the viewer sends, until the connection ends.
+func hear(ctx context.Context, conn *websocket.Conn, t *session.Terminal, viewer *session.Viewer) {
+	for {
+		kind, b, err := conn.Read(ctx)
+		if err != nil {
+			return
+		}
+		if kind == websocket.MessageBinary {
+			tctx, done := context.WithTimeout(ctx, typedTimeout)
+			err := t.Type(tctx, b)
+			done()
+			if errors.Is(err, context.DeadlineExceeded) {
+				conn.Close(websocket.StatusPolicyViolation, "no program reads what is typed")
+				return
+			}
+			continue // a terminal that has ended tells it itself
+		}
+		var m TerminalMessage
+		err = json.Unmarshal(b, &m)
+		switch {
+		case err != nil:
+		case m.Type == "ack":
+			viewer.Acknowledge(m.Bytes)
+		case m.Type == "size":
+			err = viewer.Resize(m.Rows, m.Cols)
+		default:
+			err = errors.New("there is no such message")
+		}
+		if host.CodeOf(err) == host.CodeInvalid || err != nil && m.Type != "size" {
+			conn.Close(websocket.StatusPolicyViolation, "a message that makes no sense")
+			return
+		}
+	}
+}
+
+// keepAwake pings, so that a viewer who is gone does not hold up a shell.
+func keepAwake(ctx context.Context, conn *websocket.Conn) {
+	tick := time.NewTicker(pingEvery)
+	defer tick.Stop()
+	for {
+		select {
+		case <-tick.C:
+		case <-ctx.Done():
+			return
+		}
+		pctx, done := context.WithTimeout(ctx, writeTimeout+typedTimeout) // hear may wait meanwhile
+		err := conn.Ping(pctx)
+		done()
+		if err != nil {
+			return
+		}
+	}
+}
+
+func (s *Server) listTerminals(ctx context.Context, _ *mine) (*body[[]session.TerminalInfo], error) {
+	return answer(s, ctx, current(ctx).Terminals(), nil)
+}
+
+type closeTerminalInput struct {
+	mine
+	Node     string `path:"node" maxLength:"400" example:"host1%2Fkon"`
+	Terminal string `query:"terminal" required:"true" maxLength:"64"`
+}
+
+func (s *Server) closeTerminal(ctx context.Context, in *closeTerminalInput) (*struct{}, error) {
+	node, err := url.PathUnescape(in.Node)
+	if err != nil {
+		return nil, problem(codeBadRequest, "The node is not escaped as a part of a path.")
+	}
+	t, err := current(ctx).Terminal(topo.NodeID(node), in.Terminal)
+	if err != nil {
+		return nil, s.problemOf(ctx, err)
+	}
+	t.Close()
+	return nil, nil
 }

@@ -200,7 +200,7 @@ func (r *Registry) newSession(rec record) (*Session, error) {
 		return !slices.ContainsFunc(plan.Steps, func(st labs.Step) bool { return st.ID == id })
 	})
 	return &Session{reg: r, plan: plan, text: text, log: r.log, turn: make(chan struct{}, 1), rec: rec, state: StateGone,
-		subs: map[chan Event]struct{}{}, lastUsed: time.Now()}, nil
+		subs: map[chan Event]struct{}{}, terminals: map[string]*Terminal{}, lastUsed: time.Now()}, nil
 }
 
 // Labs is the catalogue.
@@ -275,6 +275,7 @@ func (r *Registry) Delete(ctx context.Context, s *Session) error {
 	s.mu.Lock()
 	w := s.world
 	s.world, s.state, s.ended = nil, StateGone, true
+	s.endTerminals(nil, TerminalDeleted)
 	s.stopWatch()
 	s.broadcast(Event{Ended: "deleted"})
 	for ch := range s.subs {
@@ -330,7 +331,7 @@ func (r *Registry) parkIfIdle(s *Session) {
 		return // in use
 	}
 	s.mu.Lock()
-	idle := s.world != nil && len(s.subs) == 0 && time.Since(s.lastUsed) > r.idle
+	idle := s.world != nil && !s.attended() && time.Since(s.lastUsed) > r.idle
 	s.mu.Unlock()
 	if idle {
 		s.lose()

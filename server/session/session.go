@@ -108,21 +108,23 @@ type Session struct {
 	// reads or changes the fields below, and never during a call to the host.
 	turn chan struct{}
 
-	mu       sync.Mutex
-	rec      record
-	world    host.World // nil: not there
-	state    State
-	now      topo.Snapshot
-	since    topo.Snapshot      // when the current step became current
-	probes   []topo.ProbeResult // since then
-	probing  []topo.Probe       // under way
-	hint     string
-	holding  bool // an action is under way: checks wait for its end
-	view     View // as last told to the subscribers
-	subs     map[chan Event]struct{}
-	watching context.CancelFunc
-	lastUsed time.Time
-	ended    bool
+	mu        sync.Mutex
+	rec       record
+	world     host.World // nil: not there
+	state     State
+	now       topo.Snapshot
+	since     topo.Snapshot      // when the current step became current
+	probes    []topo.ProbeResult // since then
+	probing   []topo.Probe       // under way
+	hint      string
+	holding   bool // an action is under way: checks wait for its end
+	view      View // as last told to the subscribers
+	subs      map[chan Event]struct{}
+	terminals map[string]*Terminal
+	opening   int // terminals that are
+	watching  context.CancelFunc
+	lastUsed  time.Time
+	ended     bool
 }
 
 const maxKeptProbes = 50
@@ -257,6 +259,7 @@ func (s *Session) adopt(w host.World, now topo.Snapshot) {
 	old := s.world
 	s.world, s.state = w, StateReady
 	s.now, s.since, s.probes = now, now, nil
+	s.endTerminals(w, TerminalReset)
 	s.stopWatch()
 	s.startWatch()
 	s.judge()
@@ -273,6 +276,7 @@ func (s *Session) lose() {
 	s.mu.Lock()
 	w := s.world
 	s.world, s.state = nil, StateGone
+	s.endTerminals(nil, TerminalLost)
 	s.stopWatch()
 	s.tell()
 	s.mu.Unlock()
@@ -555,7 +559,7 @@ func (s *Session) Subscribe(ctx context.Context) (<-chan Event, error) {
 		delete(s.subs, ch)
 		close(ch)
 		s.lastUsed = time.Now()
-		if len(s.subs) == 0 {
+		if !s.watched() {
 			s.stopWatch()
 		}
 	})
@@ -631,9 +635,9 @@ func (s *Session) catchUp(ch chan Event) {
 	ch <- Event{Update: &topo.Update{Snapshot: &now}}
 }
 
-// startWatch follows the world while somebody looks.
+// startWatch follows the world while somebody looks or types.
 func (s *Session) startWatch() {
-	if s.watching != nil || s.world == nil || len(s.subs) == 0 || s.reg.ctx.Err() != nil {
+	if s.watching != nil || s.world == nil || !s.watched() || s.reg.ctx.Err() != nil {
 		return
 	}
 	ctx, cancel := context.WithCancel(s.reg.ctx)
