@@ -41,7 +41,7 @@ let states: LineState[];
 let ids: string[];
 let sizes: Size[];
 let ends: End[];
-let exists: boolean | null;
+let checked: true | End | null;
 let line: Line;
 
 /** Draws what waits, or so many writes of it. */
@@ -68,7 +68,7 @@ const acks = (s: FakeSocket): number[] =>
 function begin(id?: string): void {
   const place = {
     url: (at?: string) => `ws://here/${at ?? 'new'}`,
-    exists: () => Promise.resolve(exists),
+    check: () => Promise.resolve(checked),
   };
   const paper = { write: (bytes: Uint8Array, drawn: () => void) => void sheet.push({ bytes, drawn }) };
   const events = {
@@ -84,7 +84,7 @@ beforeEach(() => {
   vi.useFakeTimers();
   vi.stubGlobal('WebSocket', FakeSocket);
   FakeSocket.all = [];
-  [sheet, states, ids, sizes, ends, exists] = [[], [], [], [], [], true];
+  [sheet, states, ids, sizes, ends, checked] = [[], [], [], [], [], true];
 });
 afterEach(() => {
   line.close();
@@ -213,24 +213,21 @@ test('comes back to the same shell after a break', async () => {
 
 test('waits longer while nobody answers, and goes on', async () => {
   begin('t1');
-  exists = null;
+  checked = null;
   FakeSocket.last.break();
   await vi.advanceTimersByTimeAsync(20_000);
   expect(FakeSocket.all).toHaveLength(1);
-  exists = true;
+  checked = true;
   await vi.advanceTimersByTimeAsync(1000);
   expect(FakeSocket.all).toHaveLength(2);
 });
 
-test.each([
-  ['t1', { reason: 'unknown' }],
-  [undefined, { reason: 'refused' }],
-])('ends when there is no such terminal (%s)', async (id, end) => {
-  begin(id);
-  exists = false;
+test('ends when there is nothing to come back to', async () => {
+  begin('t1');
+  checked = { reason: 'no-such-terminal' };
   FakeSocket.last.break();
   await vi.advanceTimersByTimeAsync(200);
-  expect(ends).toEqual([end]);
+  expect(ends).toEqual([{ reason: 'no-such-terminal' }]);
   expect(states.at(-1)).toBe('over');
 });
 

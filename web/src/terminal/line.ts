@@ -3,8 +3,8 @@ import { ahead, parse, type ClientMessage, type ServerMessage, type Size } from 
 
 export type LineState = 'connecting' | 'live' | 'reconnecting' | 'over';
 
-/** How a terminal ended: its shell with a code, or something took it away. */
-export type End = { code: number } | { reason: string };
+/** How a terminal ended: its shell with a code, or something took it away or did not let it begin. */
+export type End = { code: number } | { reason: string; detail?: string };
 
 /** Where the bytes go; `drawn` is called when they are on the screen, in their order. */
 export interface Paper {
@@ -21,8 +21,8 @@ export interface LineEvents {
 export interface Place {
   /** Where to connect to: a terminal that runs, or a new one. */
   url(id: string | undefined): string;
-  /** Whether it can be attached to, asked before each new try; null: nobody answers. */
-  exists(id: string | undefined): Promise<boolean | null>;
+  /** Whether to connect again, asked before each new try; null: nobody knows yet. */
+  check(id: string | undefined): Promise<true | End | null>;
 }
 
 // "Reset to initial state", the terminal's own word for an empty screen. It goes
@@ -176,10 +176,10 @@ export class Line {
 
   async #retry(): Promise<void> {
     this.#timer = undefined;
-    const exists = await this.place.exists(this.#id);
+    const answer = await this.place.check(this.#id);
     if (this.#over || this.#socket || this.#timer !== undefined) return;
-    if (exists === null) return this.#again();
-    if (exists) return this.#open();
-    this.#finish({ reason: this.#id === undefined ? 'refused' : 'unknown' });
+    if (answer === null) this.#again();
+    else if (answer === true) this.#open();
+    else this.#finish(answer);
   }
 }

@@ -50,6 +50,22 @@ export async function list(session: string): Promise<Listed[] | 'gone' | null> {
   }
 }
 
+/**
+ * Why a new terminal was refused: a page is not told why its websocket was, but
+ * the same request without one is answered alike. It is not refused now: true.
+ */
+export async function refusal(socket: string): Promise<{ code: string; detail?: string } | true | null> {
+  try {
+    const answer = await fetch(socket.replace(/^ws/, 'http'), { credentials: 'same-origin' });
+    if (answer.status === 426) return true;
+    if (answer.status >= 500) return null;
+    const said = (await answer.json()) as { code?: string; detail?: string };
+    return said.code === undefined ? null : { ...said, code: said.code };
+  } catch {
+    return null;
+  }
+}
+
 /** Ends the shell. Where that fails there is none any more, or the session's end will end it. */
 export async function end(session: string, node: NodeId, id: string): Promise<void> {
   const url = `${pathOf(session, node)}?terminal=${encodeURIComponent(id)}`;

@@ -1,5 +1,6 @@
 // What needs xterm.js: loaded when the first terminal is opened.
 import { FitAddon } from '@xterm/addon-fit';
+import { SearchAddon } from '@xterm/addon-search';
 import { Unicode11Addon } from '@xterm/addon-unicode11';
 import { Terminal } from '@xterm/xterm';
 import '@xterm/xterm/css/xterm.css';
@@ -13,7 +14,12 @@ export interface ScreenEvents {
   send(bytes: Uint8Array): void;
   /** The keyboard is wanted elsewhere. */
   leave(): void;
+  /** Something is looked for in what was shown. */
+  find(): void;
 }
+
+/** Which find: the last one, or the next one from that which is selected. */
+export type Find = 'last' | 'above' | 'below';
 
 const font =
   '"JetBrains Mono Variable", "Noto Sans Mono CJK KR", ui-monospace, "DejaVu Sans Mono", monospace';
@@ -23,6 +29,7 @@ const fontSize = 13;
 export class Screen implements Paper {
   readonly #terminal: Terminal;
   readonly #fit = new FitAddon();
+  readonly #search = new SearchAddon();
   readonly #undress: () => void;
 
   static async open(host: HTMLElement, events: ScreenEvents): Promise<Screen> {
@@ -47,6 +54,7 @@ export class Screen implements Paper {
     });
     this.#terminal = terminal;
     terminal.loadAddon(this.#fit);
+    terminal.loadAddon(this.#search);
     terminal.loadAddon(new Unicode11Addon());
     terminal.unicode.activeVersion = '11';
     this.#undress = adoptingStyles(() => terminal.open(host));
@@ -67,6 +75,12 @@ export class Screen implements Paper {
 
   focus(): void {
     this.#terminal.focus();
+  }
+
+  /** Selects a find; tells whether there is one. */
+  find(text: string, which: Find): boolean {
+    if (which === 'last') this.#terminal.clearSelection();
+    return which === 'below' ? this.#search.findNext(text) : this.#search.findPrevious(text);
   }
 
   /** The size that fills the pane; null while it is hidden. */
@@ -107,6 +121,11 @@ export class Screen implements Paper {
     const key = e.key.toLowerCase();
     // With the paste event, which the browser makes, comes what is pasted.
     if (key === 'v' && e.shiftKey) return true;
+    if (key === 'f' && e.shiftKey) {
+      e.preventDefault();
+      if (e.type === 'keydown') events.find();
+      return true;
+    }
     if (key !== 'c' || !(e.shiftKey || this.#terminal.hasSelection())) return false;
     e.preventDefault();
     if (e.type === 'keydown') void this.#copy();

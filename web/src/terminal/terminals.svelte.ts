@@ -18,6 +18,7 @@ export class Tab {
   id = $state<string>();
   state = $state<LineState>('connecting');
   end = $state.raw<End | null>(null);
+  finding = $state(false);
   #screen: Typist | null = null;
   #prompted = false;
   #wanted = false; // the keyboard, as soon as there is a screen
