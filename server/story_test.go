@@ -57,7 +57,7 @@ func TestMain(m *testing.M) {
 
 // running is a server under test.
 type running struct {
-	t    *testing.T
+	t    testing.TB
 	cmd  *exec.Cmd
 	url  string
 	log  *bytes.Buffer
@@ -66,7 +66,7 @@ type running struct {
 
 // start runs the server on a data directory, as root or as uid, and waits for
 // its address.
-func start(t *testing.T, data string, uid int, env ...string) *running {
+func start(t testing.TB, data string, uid int, env ...string) *running {
 	t.Helper()
 	dir, err := programs()
 	if err != nil {
@@ -162,7 +162,7 @@ func (s *running) must(method, path, key string, in any) map[string]any {
 
 // state is what a machine has of ours that could leak: processes of the sandbox
 // program, network namespaces, mounts and cgroups.
-func state(t *testing.T) string {
+func state(t testing.TB) string {
 	t.Helper()
 	dir, err := programs()
 	if err != nil {
@@ -194,7 +194,7 @@ func state(t *testing.T) string {
 }
 
 // eventually waits for a state that must come.
-func eventually(t *testing.T, what string, ok func() bool) {
+func eventually(t testing.TB, what string, ok func() bool) {
 	t.Helper()
 	deadline := time.After(20 * time.Second)
 	tick := time.NewTicker(20 * time.Millisecond)
@@ -208,7 +208,7 @@ func eventually(t *testing.T, what string, ok func() bool) {
 	}
 }
 
-func uidOf(t *testing.T, pid int) []string {
+func uidOf(t testing.TB, pid int) []string {
 	t.Helper()
 	b, err := os.ReadFile(fmt.Sprintf("/proc/%d/status", pid))
 	if err != nil {
@@ -223,7 +223,7 @@ func uidOf(t *testing.T, pid int) []string {
 }
 
 // dataDir is a directory that any user may own.
-func dataDir(t *testing.T) string {
+func dataDir(t testing.TB) string {
 	t.Helper()
 	dir, err := os.MkdirTemp("", "kabel-data-")
 	if err != nil {
