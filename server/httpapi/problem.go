@@ -2,9 +2,12 @@ package httpapi
 
 import (
 	"context"
+	"embed"
+	"encoding/json"
 	"errors"
 	"fmt"
 	"net/http"
+	"strings"
 
 	"github.com/danielgtaylor/huma/v2"
 
@@ -29,9 +32,11 @@ type Problem struct {
 	Column  int    `json:"column,omitempty"`
 	// Errors lists what is wrong with a request, place by place.
 	Errors []*huma.ErrorDetail `json:"errors,omitempty"`
+
+	subject string // what it is about, for the words
 }
 
-func (p *Problem) Error() string { return p.Code + ": " + p.Detail }
+func (p *Problem) Error() string { return p.Code + ": " + p.subject }
 
 // GetStatus implements huma.StatusError.
 func (p *Problem) GetStatus() int { return p.Status }
@@ -39,41 +44,58 @@ func (p *Problem) GetStatus() int { return p.Status }
 // ContentType implements huma.ContentTypeFilter.
 func (p *Problem) ContentType(string) string { return "application/problem+json" }
 
-// wording is what a code means to a person; %s in the detail is the subject.
-type wording struct {
-	status        int
-	title, detail string
+// statuses are the codes that a client may meet and their HTTP statuses. Their
+// words are in problems/, a file for each language.
+var statuses = map[string]int{
+	string(session.CodeNoSession):        http.StatusNotFound,
+	string(session.CodeNoLab):            http.StatusNotFound,
+	string(session.CodeNoVariant):        http.StatusNotFound,
+	string(session.CodeNoStep):           http.StatusNotFound,
+	string(session.CodeNoNode):           http.StatusNotFound,
+	string(session.CodeBadCommand):       http.StatusUnprocessableEntity,
+	string(session.CodeBadChoice):        http.StatusUnprocessableEntity,
+	string(session.CodeStepDone):         http.StatusConflict,
+	string(session.CodeOutOfOrder):       http.StatusConflict,
+	string(session.CodeNoTerminal):       http.StatusNotFound,
+	string(session.CodeTooManyTerminals): http.StatusConflict,
+	string(session.CodeBusy):             http.StatusConflict,
+	string(session.CodeFull):             http.StatusServiceUnavailable,
+	string(host.CodeInvalid):             http.StatusUnprocessableEntity,
+	string(host.CodeNotFound):            http.StatusConflict,
+	string(host.CodeOpFailed):            http.StatusConflict,
+	string(host.CodeLimit):               http.StatusConflict,
+	string(host.CodeTimeout):             http.StatusGatewayTimeout,
+	string(host.CodeUnavailable):         http.StatusServiceUnavailable,
+	string(host.CodeUnsupported):         http.StatusNotImplemented,
+	string(host.CodeInternal):            http.StatusInternalServerError,
+	codeBadRequest:                       http.StatusUnprocessableEntity,
+	codeNoRoute:                          http.StatusNotFound,
+	codeNoMethod:                         http.StatusMethodNotAllowed,
+	codeUnauthorised:                     http.StatusUnauthorized,
+	codeTooLarge:                         http.StatusRequestEntityTooLarge,
+	codeCrossOrigin:                      http.StatusForbidden,
 }
 
-// english is the fallback language; other languages are keyed alike.
-var english = map[string]wording{
-	string(session.CodeNoSession):        {http.StatusNotFound, "No such session", "The session does not exist, or it is not yours. Start the lab again."},
-	string(session.CodeNoLab):            {http.StatusNotFound, "No such lab", "There is no lab called %q. GET /api/v1/labs lists them."},
-	string(session.CodeNoVariant):        {http.StatusNotFound, "No such variant", "The lab has no variant called %q."},
-	string(session.CodeNoStep):           {http.StatusNotFound, "No such step", "The lab has no step called %q."},
-	string(session.CodeNoNode):           {http.StatusNotFound, "No such node", "There is no machine or namespace called %q in this world now. A namespace is named after its machine: host1/kon."},
-	string(session.CodeBadCommand):       {http.StatusUnprocessableEntity, "Command not understood", "%s"},
-	string(session.CodeBadChoice):        {http.StatusUnprocessableEntity, "No such choice", "The question has no answer called %q."},
-	string(session.CodeStepDone):         {http.StatusConflict, "Already done", "The step %q is done. Reset to it to do it again."},
-	string(session.CodeOutOfOrder):       {http.StatusConflict, "Another step comes first", "Do the step %q first: later steps build on it."},
-	string(session.CodeNoTerminal):       {http.StatusNotFound, "No such terminal", "The terminal %q has ended, or it is on another node. Open a new one."},
-	string(session.CodeTooManyTerminals): {http.StatusConflict, "Too many terminals", "A session has no more than 8 terminals at a time. Close one first."},
-	string(session.CodeBusy):             {http.StatusConflict, "Busy", "Another action of this session is still under way. Try again in a moment."},
-	string(session.CodeFull):             {http.StatusServiceUnavailable, "All places are taken", "This server has no room for another world just now. Try again in a few minutes."},
-	string(host.CodeInvalid):             {http.StatusUnprocessableEntity, "Not possible as asked", "%s"},
-	string(host.CodeNotFound):            {http.StatusConflict, "The world was lost", "The world of this session is gone. The next request builds it again."},
-	string(host.CodeOpFailed):            {http.StatusConflict, "The kernel refused a command", "%s"},
-	string(host.CodeLimit):               {http.StatusConflict, "A limit is reached", "This world has reached one of its limits. Remove something, or reset the lab."},
-	string(host.CodeTimeout):             {http.StatusGatewayTimeout, "It took too long", "The action did not end in time and was stopped."},
-	string(host.CodeUnavailable):         {http.StatusServiceUnavailable, "The sandbox is not there", "The part of Kabel that runs the worlds does not answer. It may be starting: try again in a moment."},
-	string(host.CodeUnsupported):         {http.StatusNotImplemented, "This machine can't do that", "The kernel or the rights of this machine lack what it needs."},
-	string(host.CodeInternal):            {http.StatusInternalServerError, "A fault of ours", "Something went wrong inside Kabel. The log has the details."},
-	codeBadRequest:                       {http.StatusUnprocessableEntity, "The request is not right", "%s"},
-	codeNoRoute:                          {http.StatusNotFound, "No such page", "There is nothing at this address."},
-	codeNoMethod:                         {http.StatusMethodNotAllowed, "Method not allowed", "This address does not take that method."},
-	codeUnauthorised:                     {http.StatusUnauthorized, "Token missing", "Send the session's token as \"Authorization: Bearer …\"."},
-	codeTooLarge:                         {http.StatusRequestEntityTooLarge, "Too large", "The request's body is larger than this server takes."},
-	codeCrossOrigin:                      {http.StatusForbidden, "Cross-origin request refused", "The request came from another site."},
+//go:embed problems/*.json
+var problemFiles embed.FS
+
+// wording is what a code means to a person; {} in the detail is the subject.
+type wording struct {
+	Title  string `json:"title"`
+	Detail string `json:"detail"`
+}
+
+// words reads what is said in a language; nil if it is not spoken.
+func words(language string) map[string]wording {
+	b, err := problemFiles.ReadFile("problems/" + language + ".json")
+	if err != nil {
+		return nil
+	}
+	var m map[string]wording
+	if err := json.Unmarshal(b, &m); err != nil {
+		panic("httpapi: the words of " + language + ": " + err.Error()) // a test reads them all
+	}
+	return m
 }
 
 // Codes of this package.
@@ -86,26 +108,22 @@ const (
 	codeCrossOrigin  = "cross-origin"
 )
 
+// problem makes a Problem without words; they are found when it is written, in
+// the language of its reader.
 func problem(code, subject string) *Problem {
-	w, ok := english[code]
+	status, ok := statuses[code]
 	if !ok {
 		code = string(host.CodeInternal)
-		w = english[code]
+		status = statuses[code]
 	}
-	p := &Problem{Status: w.status, Title: w.title, Detail: w.detail, Code: code}
-	if n := countVerbs(w.detail); n > 0 {
-		p.Detail = fmt.Sprintf(w.detail, subject)
-	}
-	return p
+	return &Problem{Status: status, Code: code, subject: subject}
 }
 
-func countVerbs(s string) (n int) {
-	for i := 0; i+1 < len(s); i++ {
-		if s[i] == '%' && (s[i+1] == 's' || s[i+1] == 'q') {
-			n++
-		}
-	}
-	return n
+// in gives the problem its words, in the best language for an Accept-Language header.
+func (p *Problem) in(accept string) *Problem {
+	w := words(labs.Negotiate(accept))[p.Code]
+	p.Title, p.Detail = w.Title, strings.ReplaceAll(w.Detail, "{}", p.subject)
+	return p
 }
 
 // problemOf turns any error into what the client may know of it; what it may
@@ -147,7 +165,11 @@ func (s *Server) problemOf(ctx context.Context, err error) *Problem {
 
 // humaProblem turns huma's own errors (validation, body limits) into Problems.
 // What the client sent is not echoed: it may be a secret.
-func humaProblem(_ huma.Context, _ string, v any) (any, error) {
+func humaProblem(ctx huma.Context, _ string, v any) (any, error) {
+	accept := ctx.Header("Accept-Language")
+	if p, ok := v.(*Problem); ok {
+		return p.in(accept), nil
+	}
 	m, ok := v.(*huma.ErrorModel)
 	if !ok {
 		return v, nil
@@ -166,5 +188,5 @@ func humaProblem(_ huma.Context, _ string, v any) (any, error) {
 			p.Errors = append(p.Errors, &huma.ErrorDetail{Message: e.Message, Location: e.Location})
 		}
 	}
-	return p, nil
+	return p.in(accept), nil
 }

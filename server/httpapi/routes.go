@@ -148,7 +148,7 @@ func (s *Server) authorise(ctx huma.Context, next func(huma.Context)) {
 	r, w := humachi.Unwrap(ctx)
 	found, p := s.find(r, ctx.Param("id"))
 	if p != nil {
-		writeProblem(w, p)
+		writeProblem(w, r, p)
 		return
 	}
 	next(huma.WithValue(ctx, sessionKey{}, found))

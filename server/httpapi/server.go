@@ -53,8 +53,8 @@ func New(o Options) *Server {
 	reg := s.metrics()
 	r := chi.NewRouter()
 	r.Use(middleware.RequestSize(MaxBody), s.measure, s.recoverPanic, secure)
-	r.NotFound(func(w http.ResponseWriter, _ *http.Request) { writeProblem(w, problem(codeNoRoute, "")) })
-	r.MethodNotAllowed(func(w http.ResponseWriter, _ *http.Request) { writeProblem(w, problem(codeNoMethod, "")) })
+	r.NotFound(func(w http.ResponseWriter, r *http.Request) { writeProblem(w, r, problem(codeNoRoute, "")) })
+	r.MethodNotAllowed(func(w http.ResponseWriter, r *http.Request) { writeProblem(w, r, problem(codeNoMethod, "")) })
 
 	config := huma.DefaultConfig("Kabel", o.Version)
 	config.Info.Description = apiDescription
@@ -78,7 +78,7 @@ func New(o Options) *Server {
 	r.Head("/*", page(o.Page))
 
 	guard := http.NewCrossOriginProtection()
-	guard.SetDenyHandler(http.HandlerFunc(func(w http.ResponseWriter, _ *http.Request) { writeProblem(w, problem(codeCrossOrigin, "")) }))
+	guard.SetDenyHandler(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) { writeProblem(w, r, problem(codeCrossOrigin, "")) }))
 	s.Handler = guard.Handler(r)
 	return s
 }
@@ -109,23 +109,23 @@ func (s *Server) recoverPanic(next http.Handler) http.Handler {
 				panic(v)
 			default:
 				s.log.Error("panic", "path", r.URL.Path, "panic", v)
-				writeProblem(w, problem("internal", ""))
+				writeProblem(w, r, problem("internal", ""))
 			}
 		}()
 		next.ServeHTTP(w, r)
 	})
 }
 
-func writeProblem(w http.ResponseWriter, p *Problem) {
+func writeProblem(w http.ResponseWriter, r *http.Request, p *Problem) {
 	w.Header().Set("Content-Type", p.ContentType(""))
 	w.WriteHeader(p.Status)
-	json.NewEncoder(w).Encode(p) // the client may be gone: nothing to do about it
+	json.NewEncoder(w).Encode(p.in(r.Header.Get("Accept-Language"))) // the client may be gone: nothing to do about it
 }
 
 func (s *Server) ready(w http.ResponseWriter, r *http.Request) {
 	status, err := s.sessions.Host().Status(r.Context())
 	if err != nil {
-		writeProblem(w, s.problemOf(r.Context(), err))
+		writeProblem(w, r, s.problemOf(r.Context(), err))
 		return
 	}
 	w.Header().Set("Content-Type", "application/json")
@@ -166,7 +166,7 @@ func page(files fs.FS) http.HandlerFunc {
 	if files == nil {
 		return func(w http.ResponseWriter, r *http.Request) {
 			if r.URL.Path != "/" {
-				writeProblem(w, problem(codeNoRoute, ""))
+				writeProblem(w, r, problem(codeNoRoute, ""))
 				return
 			}
 			w.Header().Set("Content-Type", "text/plain; charset=utf-8")
@@ -179,7 +179,7 @@ func page(files fs.FS) http.HandlerFunc {
 			w.Header().Set("Cache-Control", "public, max-age=31536000, immutable") // names carry a hash of the content
 		}
 		if _, err := fs.Stat(files, strings.TrimPrefix(r.URL.Path, "/")); err != nil && r.URL.Path != "/" {
-			writeProblem(w, problem(codeNoRoute, ""))
+			writeProblem(w, r, problem(codeNoRoute, ""))
 			return
 		}
 		server.ServeHTTP(w, r)

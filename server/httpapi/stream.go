@@ -52,14 +52,14 @@ const pingEvery = 20 * time.Second
 func (s *Server) stream(w http.ResponseWriter, r *http.Request) {
 	found, p := s.find(r, chi.URLParam(r, "id"))
 	if p != nil {
-		writeProblem(w, p)
+		writeProblem(w, r, p)
 		return
 	}
 	ctx, cancel := context.WithCancel(r.Context())
 	defer cancel()
 	events, err := found.Subscribe(ctx)
 	if err != nil {
-		writeProblem(w, s.problemOf(ctx, err))
+		writeProblem(w, r, s.problemOf(ctx, err))
 		return
 	}
 	conn, err := websocket.Accept(w, r, nil)

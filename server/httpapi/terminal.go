@@ -40,10 +40,10 @@ import (
 //     gives to them (to "where is the cursor?") must not be sent. It comes again
 //     when a viewer was so slow that it missed something.
 //   - "size" {rows, cols}: another viewer has changed the size.
-//   - "exit" {code}: the shell has ended, 128+n by signal n. The server closes.
+//   - "exit" {code}: the shell has ended, 128+n by signal n. Close the socket.
 //   - "ended" {reason}: the terminal was taken away: "closed" (somebody closed
 //     it), "reset" (there is a new world), "deleted" (the session has ended),
-//     "lost" (the world or the sandbox is gone). The server closes.
+//     "lost" (the world or the sandbox is gone). Close the socket.
 //
 // From the client:
 //
@@ -117,12 +117,12 @@ func parseTerminal(r *http.Request) (q terminalQuery, p *Problem) {
 func (s *Server) terminal(w http.ResponseWriter, r *http.Request) {
 	found, p := s.find(r, chi.URLParam(r, "id"))
 	if p != nil {
-		writeProblem(w, p)
+		writeProblem(w, r, p)
 		return
 	}
 	q, p := parseTerminal(r)
 	if p != nil {
-		writeProblem(w, p)
+		writeProblem(w, r, p)
 		return
 	}
 	open := func() (*session.Terminal, error) {
@@ -133,7 +133,7 @@ func (s *Server) terminal(w http.ResponseWriter, r *http.Request) {
 	}
 	t, err := open()
 	if err != nil {
-		writeProblem(w, s.problemOf(r.Context(), err))
+		writeProblem(w, r, s.problemOf(r.Context(), err))
 		return
 	}
 	viewer := t.Attach(q.window)
@@ -188,7 +188,12 @@ func show(ctx context.Context, conn *websocket.Conn, t *session.Terminal, viewer
 			return
 		}
 		if e.Exit != nil || e.Ended != "" {
-			conn.Close(websocket.StatusNormalClosure, "the terminal has ended")
+			// The viewer hangs up when it reads that. Closing from here beside
+			// hear would send two close frames.
+			select {
+			case <-ctx.Done():
+			case <-time.After(writeTimeout):
+			}
 			return
 		}
 	}

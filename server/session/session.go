@@ -222,7 +222,11 @@ func (s *Session) build(ctx context.Context, n int) (host.World, error) {
 	w, err := s.reg.host.Create(ctx, spec)
 	if err != nil {
 		s.lose()
-		return nil, fmt.Errorf("create a world for session %s: %w", s.rec.ID, err)
+		err = fmt.Errorf("create a world for session %s: %w", s.rec.ID, err)
+		if host.CodeOf(err) == host.CodeLimit {
+			return nil, &Problem{Code: CodeFull, Err: err}
+		}
+		return nil, err
 	}
 	for _, step := range s.plan.Steps[:n] {
 		if _, err := w.Apply(ctx, ops(step.Do)); err != nil {
