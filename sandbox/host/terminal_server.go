@@ -121,6 +121,8 @@ func (t *servedTerminal) show() ending {
 			pace.wait(n, t.ctx.Done())
 		}
 		switch {
+		case t.ctx.Err() != nil:
+			return ending{Error: toWire(Errorf(CodeUnavailable, "the host has let the terminal go"))}
 		case errors.Is(err, io.EOF):
 			return ending{Code: t.terminal.ExitCode()}
 		case err != nil:
