@@ -1,82 +1,11 @@
 // Plays the labs as a person does, in Chromium, against the real server and a
 // real kernel, and holds the page against what `ip` says inside the world.
-import { spawn, type ChildProcess } from 'node:child_process';
-import { mkdtempSync, rmSync } from 'node:fs';
-import { tmpdir } from 'node:os';
-import { join } from 'node:path';
-import { createInterface } from 'node:readline';
-import { chromium, type Browser, type Page } from 'playwright-core';
-import { afterAll, beforeAll, expect, test } from 'vitest';
+import type { Page } from 'playwright-core';
+import { expect, test } from 'vitest';
 import type { Lab, Session } from '../src/wire';
+import { kabel } from './kabel';
 
-const flags =
-  '--headless --no-sandbox --disable-gpu --disable-quic --no-first-run --disable-background-networking --disable-component-update --disable-sync --no-proxy-server';
-
-let server: ChildProcess;
-let data: string;
-let url: string;
-let browser: Browser;
-
-beforeAll(async () => {
-  data = mkdtempSync(join(tmpdir(), 'kabel-e2e-'));
-  server = spawn('../bin/server', ['--addr', '127.0.0.1:0', '--data', data], {
-    stdio: ['ignore', 'pipe', 'inherit'],
-  });
-  if (!server.stdout) throw new Error('the server has no stdout');
-  for await (const line of createInterface({ input: server.stdout })) {
-    const found = /http:\/\/[^/]+/.exec(line);
-    if (found) {
-      url = found[0];
-      break;
-    }
-  }
-  browser = await chromium.launch({ executablePath: '/usr/bin/chromium', args: flags.split(' ') });
-});
-
-afterAll(async () => {
-  await browser.close();
-  const gone = new Promise((resolve) => server.once('exit', resolve));
-  server.kill('SIGTERM');
-  await gone;
-  rmSync(data, { recursive: true, force: true });
-});
-
-/** Opens the page and fails the test at its end if the console had an error or a request left our origin. */
-async function open(): Promise<{ page: Page; faults: string[] }> {
-  const context = await browser.newContext({ viewport: { width: 1440, height: 900 } });
-  const page = await context.newPage();
-  const faults: string[] = [];
-  page.on('pageerror', (e) => faults.push(`page error: ${e.message}`));
-  page.on('console', (m) => {
-    if (m.type() === 'error') faults.push(`console: ${m.text()}`);
-  });
-  page.on('request', (r) => {
-    if (!r.url().startsWith(url) && !r.url().startsWith('data:')) faults.push(`foreign request: ${r.url()}`);
-  });
-  await page.goto(url);
-  return { page, faults };
-}
-
-/** Starts a lab by its card and gives the session's address and key, as the browser has them. */
-async function begin(page: Page, lab: string): Promise<{ path: string; key: string }> {
-  await page.getByTestId(`start-${lab}`).click();
-  await page.waitForURL(/#\/lab\/[^/]+\/[^/]+/);
-  const id = new URL(page.url()).hash.split('/')[3] ?? '';
-  const path = `/api/v1/sessions/${id}`;
-  const cookie = (await page.context().cookies(url + path)).find((c) => c.name === `kabel_${id}`);
-  return { path, key: cookie?.value ?? '' };
-}
-
-async function call<T>(key: string, method: string, path: string, body?: object): Promise<T> {
-  const res = await fetch(url + path, {
-    method,
-    headers: { Authorization: `Bearer ${key}`, 'Content-Type': 'application/json' },
-    ...(body && { body: JSON.stringify(body) }),
-  });
-  const text = await res.text();
-  expect(res.ok, `${method} ${path}: ${String(res.status)} ${text}`).toBe(true);
-  return JSON.parse(text) as T;
-}
+const { open, begin, call } = kabel();
 
 interface IpAddr {
   ifname: string;

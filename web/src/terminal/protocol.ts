@@ -54,9 +54,15 @@ export async function list(session: string): Promise<Listed[] | 'gone' | null> {
  * Why a new terminal was refused: a page is not told why its websocket was, but
  * the same request without one is answered alike. It is not refused now: true.
  */
-export async function refusal(socket: string): Promise<{ code: string; detail?: string } | true | null> {
+export async function refusal(
+  socket: string,
+  language: string,
+): Promise<{ code: string; detail?: string } | true | null> {
   try {
-    const answer = await fetch(socket.replace(/^ws/, 'http'), { credentials: 'same-origin' });
+    const answer = await fetch(socket.replace(/^ws/, 'http'), {
+      headers: { 'Accept-Language': language },
+      credentials: 'same-origin',
+    });
     if (answer.status === 426) return true;
     if (answer.status >= 500) return null;
     const said = (await answer.json()) as { code?: string; detail?: string };
