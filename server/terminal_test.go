@@ -6,12 +6,14 @@ import (
 	"bytes"
 	"context"
 	"encoding/json"
+	"fmt"
 	"io"
 	"net/http"
 	"os"
 	"os/exec"
 	"regexp"
 	"slices"
+	"strings"
 	"syscall"
 	"testing"
 	"time"
@@ -41,6 +43,7 @@ type person struct {
 	write func([]byte) error
 	read  func() ([]byte, error)
 	shown []byte
+	leave func()
 	id    string
 }
 
@@ -48,7 +51,8 @@ type person struct {
 func (s *running) sit(ctx context.Context, path, key string) *person {
 	s.t.Helper()
 	conn := s.dial(ctx, path, key)
-	p := &person{t: s.t, write: func(b []byte) error { return conn.Write(ctx, websocket.MessageBinary, b) }}
+	p := &person{t: s.t, write: func(b []byte) error { return conn.Write(ctx, websocket.MessageBinary, b) },
+		leave: func() { conn.CloseNow() }}
 	p.read = func() ([]byte, error) {
 		kind, b, err := conn.Read(ctx)
 		if kind == websocket.MessageText && err == nil {
@@ -165,6 +169,77 @@ type reader func() ([]byte, error)
 func (r reader) Read(b []byte) (int, error) {
 	got, err := r()
 	return copy(b, got), err
+}
+
+// TestTerminalFlood: shells that show without end, to viewers who don't read, who
+// read all, and to nobody, cost the server little memory and do not hold up
+// another session.
+func TestTerminalFlood(t *testing.T) {
+	ctx, cancel := context.WithTimeout(t.Context(), 2*time.Minute)
+	defer cancel()
+	s := start(t, dataDir(t), 0)
+	lab := func() (path, key string) {
+		created := s.must("POST", "/api/v1/sessions", "", map[string]any{"lab": "one-namespace"})
+		return "/api/v1/sessions/" + created["id"].(string), created["token"].(string)
+	}
+	path, key := lab()
+	calm, calmKey := lab()
+	neighbour := s.sit(ctx, calm+"/terminals/host1", calmKey)
+	neighbour.sees(`# $`)
+	before := memory(t, s.cmd.Process.Pid)
+	read := 0
+	for i := range 6 {
+		p := s.sit(ctx, path+"/terminals/host1?rows=24&cols=80", key)
+		p.sees(`# $`)
+		p.types([]string{"yes\r", "cat /dev/urandom | base64\r"}[i%2])
+		switch i / 2 {
+		case 0: // does not read
+		case 1:
+			for read < (i-1)*2<<20 {
+				b, err := p.read()
+				if err != nil {
+					t.Fatal(err)
+				}
+				read += len(b)
+			}
+		case 2:
+			p.leave()
+		}
+	}
+	var took []time.Duration
+	for range 50 {
+		began := time.Now()
+		neighbour.types("echo al''ive\r")
+		neighbour.sees("alive")
+		took = append(took, time.Since(began))
+	}
+	slices.Sort(took)
+	t.Logf("a neighbour's command and its output take %v, the slowest of %d %v", took[len(took)/2], len(took), took[len(took)-1])
+	if status, out := s.do("POST", calm+"/ops", calmKey, map[string]any{"node": "host1", "command": "ip netns add kon"}); status != 200 {
+		t.Errorf("a neighbour's op: %d %v", status, out)
+	}
+	if grown := memory(t, s.cmd.Process.Pid) - before; grown > 48<<20 {
+		t.Errorf("the server has grown by %d MiB", grown>>20)
+	} else {
+		t.Logf("the server has grown by %d MiB; %d MiB were read", grown>>20, read>>20)
+	}
+}
+
+// memory is what a process has in RAM of its own, in bytes.
+func memory(t *testing.T, pid int) int {
+	t.Helper()
+	b, err := os.ReadFile(fmt.Sprintf("/proc/%d/status", pid))
+	if err != nil {
+		t.Fatal(err)
+	}
+	for line := range strings.Lines(string(b)) {
+		var kib int
+		if _, err := fmt.Sscanf(line, "RssAnon: %d kB", &kib); err == nil {
+			return kib << 10
+		}
+	}
+	t.Fatal("no RssAnon")
+	return 0
 }
 
 // BenchmarkKeystroke types at a shell of a world, through the websocket, the

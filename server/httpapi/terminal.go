@@ -55,8 +55,8 @@ import (
 //
 // When the connection breaks the shell lives on: attach to it again. A viewer
 // that closes (code 1000) only leaves, too; DELETE with the same path and
-// parameter ends the shell. Input that no program reads for ten seconds ends the
-// connection with code 1008.
+// parameter ends the shell. Input that no program reads for ten seconds, and a
+// message that is none of those, end the connection with code 1008.
 
 // TerminalMessage is a control message of a terminal's websocket; Type tells
 // which fields are set.

@@ -14,7 +14,8 @@ import (
 )
 
 const (
-	// MaxTerminals is how many terminals a session may have at a time.
+	// MaxTerminals is how many terminals a session may have at a time. Each may
+	// take some 400 KiB here.
 	MaxTerminals = 8
 
 	// maxAhead is how far a shell may be ahead of the viewer who has seen most.
@@ -343,11 +344,11 @@ func (t *Terminal) Resize(rows, cols int) error {
 
 // Viewer is somebody who looks at a terminal. Next is for one goroutine.
 type Viewer struct {
-	t      *Terminal
+	t *Terminal // whose mu guards the rest
+
 	window uint64
-	drawn  uint64 // bytes that the viewer has acknowledged
-	// The rest is for t.mu as well.
-	sent   uint64
+	sent   uint64 // bytes in all
+	drawn  uint64 // of them as the viewer says
 	fresh  bool   // has no screen yet
 	prefix []byte // to be sent before what is at
 	at     uint64 // the position of what comes next
