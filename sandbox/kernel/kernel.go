@@ -46,6 +46,8 @@ type Host struct {
 	tools   tools
 	tick    time.Duration
 	ends    sync.WaitGroup // one goroutine per world waits for its box
+	guards  sync.WaitGroup // one goroutine looks for storms
+	unguard context.CancelFunc
 
 	mu       sync.Mutex
 	closed   bool
@@ -78,6 +80,9 @@ func New(yard *jail.Yard, o Options) (*Host, error) {
 			h.options.MaxWorlds = h.tables.capacity
 		}
 	}
+	var ctx context.Context
+	ctx, h.unguard = context.WithCancel(context.Background())
+	h.guards.Go(func() { h.guard(ctx) })
 	return h, nil
 }
 
@@ -184,6 +189,8 @@ func (h *Host) Close() error {
 	}
 	h.closed = true
 	h.mu.Unlock()
+	h.unguard()
+	h.guards.Wait()
 	h.building.Wait() // each sees that we close, and ends what it made
 	h.mu.Lock()
 	worlds := slices.Collect(maps.Values(h.worlds))

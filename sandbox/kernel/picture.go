@@ -52,7 +52,14 @@ func (w *World) refresh(d depth) (topo.Rev, error) {
 
 // read reads all namespaces of the world as they are now.
 func (w *World) read(d depth) ([]topo.Node, error) {
-	open, err := w.namespaces(d)
+	if d >= readNow {
+		found, err := w.unnamedOf()
+		if err != nil {
+			return nil, err
+		}
+		w.picture.unnamed = found
+	}
+	open, err := w.namespaces(w.picture.unnamed)
 	defer func() {
 		for _, ns := range open {
 			ns.close()
@@ -142,9 +149,10 @@ func (w *World) readSlow(r *reading, cookie uint64, d depth) error {
 	return nil
 }
 
-// namespaces opens all namespaces of the world in the snapshot's order. A
-// namespace with two names stands under the first.
-func (w *World) namespaces(d depth) (open []*netns, err error) {
+// namespaces opens all namespaces of the world in the snapshot's order, those
+// included that were found to be unnamed. A namespace with two names stands under
+// the first.
+func (w *World) namespaces(hidden []unnamedNetns) (open []*netns, err error) {
 	seen := map[uint64]bool{}
 	add := func(ns *netns) error {
 		var st unix.Stat_t
@@ -171,21 +179,19 @@ func (w *World) namespaces(d depth) (open []*netns, err error) {
 		}
 		for _, name := range names {
 			id := m.node().In(name)
+			if !id.Valid() {
+				continue // no command could name it
+			}
 			fd, err := m.OpenNetns(name)
-			if err != nil || !id.Valid() {
-				continue // it went meanwhile, or no command could name it
+			if err != nil {
+				continue // it went meanwhile
 			}
 			if err := add(&netns{id: id, kind: topo.KindNetns, fd: fd}); err != nil {
 				return open, err
 			}
 		}
 	}
-	if d >= readNow {
-		if w.picture.unnamed, err = w.unnamedOf(); err != nil {
-			return open, err
-		}
-	}
-	for _, u := range w.picture.unnamed {
+	for _, u := range hidden {
 		if ns, err := u.open(); err == nil {
 			if err := add(ns); err != nil {
 				return open, err

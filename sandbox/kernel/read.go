@@ -96,6 +96,8 @@ func (r *reading) links() error {
 				l.Name = unix.ByteSliceToString(v)
 			case unix.IFLA_ADDRESS:
 				l.MAC = net.HardwareAddr(v).String()
+			case unix.IFLA_IFALIAS:
+				l.Alias = unix.ByteSliceToString(v)
 			case unix.IFLA_MTU:
 				l.MTU = int(u32(v))
 			case unix.IFLA_MASTER:

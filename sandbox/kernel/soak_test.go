@@ -324,7 +324,7 @@ func (l *life) step(ctx context.Context) {
 		_, err := l.w.Exec(short, host.ExecRequest{Node: l.node(), Argv: []string{"sh", "-c", pick(l.r,
 			"ip -br addr; ip route; ip netns", "unshare -n sleep 100 &", "setsid sleep 100 >/dev/null 2>&1 &", "yes | head -c 2000000",
 			"head -c 5000000 /dev/zero >/tmp/x", "mount -t tmpfs t /mnt; ip netns exec kon1 sleep 0.01", "iptables -A FORWARD -j ACCEPT; iptables -t nat -A POSTROUTING -j MASQUERADE",
-			"kill -9 -1", "sleep 10", "(sleep 0.1; ip link del veth1) & ping -c1 -W1 10.0.0.20", "tcpdump -i any -c 1 >/dev/null 2>&1 & socat UDP-LISTEN:5000 - & socat TCP-LISTEN:6000 - &")}})
+			"kill -9 -1", "sleep 10", "ip netns add 'a b'", "(sleep 0.1; ip link del veth1) & ping -c1 -W1 10.0.0.20", "tcpdump -i any -c 1 >/dev/null 2>&1 & socat UDP-LISTEN:5000 - & socat TCP-LISTEN:6000 - &")}})
 		l.check("exec", err)
 	case 2:
 		l.tally.probes.Add(1)
@@ -407,5 +407,17 @@ func (l *life) op() topo.Op {
 	default:
 		return pick[topo.Op](r, topo.Run{Argv: []string{"ip", "-br", "link"}}, topo.Run{Argv: []string{"sleep", "100"}, Background: true},
 			topo.Run{Argv: []string{"socat", "UDP-LISTEN:7000", "TUN:172.20.0.1/24,iff-up"}, Background: true}, topo.Run{Argv: []string{"iptables", "-P", "FORWARD", "DROP"}})
+	}
+}
+
+// A namespace whose name no command could spell is not shown, and reading it
+// again and again takes nothing: at the end of the host all descriptors are back.
+func TestNamesThatCannotBeShownTakeNothing(t *testing.T) {
+	w := smallWorld(t, openHost(t), "w", nil)
+	shell(t, w, "ip netns add 'a b' && ip netns add ü && ip netns add kon")
+	for range 3 {
+		if s := snapshot(t, w); !slices.Equal(ids(s), []topo.NodeID{"host1", "host1/kon", "host2"}) {
+			t.Errorf("nodes: %v", ids(s))
+		}
 	}
 }

@@ -180,6 +180,9 @@ type Netdev struct {
 	Addresses []netip.Prefix `json:"addresses"`
 	VXLAN     *VXLAN         `json:"vxlan,omitempty"`
 	Bridge    *Bridge        `json:"bridge,omitempty"`
+	// Alias is what somebody has noted on it; Kabel does when it sets a port down
+	// because of a loop.
+	Alias string `json:"alias,omitempty"`
 }
 
 // VXLAN holds the attributes of a VXLAN device (RFC 7348).
