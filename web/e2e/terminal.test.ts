@@ -184,3 +184,68 @@ test('a command of the lesson is typed, and waits for Enter', async () => {
   await page.locator('[data-testid^="node-host1/"]').waitFor();
   expect(faults).toEqual([]);
 });
+
+test('what is selected is copied and pasted by keyboard, and old lines are found', async () => {
+  const { page, faults } = await open();
+  await page.context().grantPermissions(['clipboard-read', 'clipboard-write']);
+  await begin(page, 'one-namespace');
+  await shell(page, 'host1');
+  await run(page, 'seq -f line%g 200');
+  await expectLine(page, 'line200');
+  await page.keyboard.press('Control+Shift+F');
+  await page.getByTestId('terminal-find-text').fill('line77');
+  await expectLine(page, 'line77');
+  await page.keyboard.press('Escape'); // the find stays selected
+  await page.keyboard.press('Control+c');
+  expect(await page.evaluate(() => navigator.clipboard.readText())).toBe('line77');
+  await page.keyboard.type('echo seen-');
+  await page.keyboard.press('Control+Shift+V');
+  await expectLine(page, /echo seen-line77$/);
+  await page.keyboard.press('Enter');
+  await expectLine(page, 'seen-line77');
+  expect(faults).toEqual([]);
+});
+
+test('after a reset the terminal says what it was, and one button opens its successor', async () => {
+  const { page, faults } = await open();
+  const { path, key } = await begin(page, 'one-namespace');
+  await shell(page, 'host1');
+  await call(key, 'POST', `${path}/reset`, {});
+  await page.getByTestId('terminal-end').getByText('before the reset').waitFor();
+  await page.getByTestId('type').first().click();
+  await expectLine(page, /[#$] ip netns add \S+$/);
+  expect(await page.locator('[data-testid^="terminal-tab-"]').count()).toBe(1);
+  expect(faults).toEqual([]);
+});
+
+test('too many terminals are refused in words', async () => {
+  const { page } = await open();
+  await begin(page, 'one-namespace');
+  await shell(page, 'host1');
+  for (let n = 2; n <= 9; n++) {
+    await page.getByTestId('terminal-new').selectOption('host1');
+    const last = page.getByTestId('terminal-tab-host1').nth(n - 1);
+    await expect
+      .poll(() => last.getAttribute('data-state'), { timeout: 20_000 })
+      .toBe(n === 9 ? 'over' : 'live');
+  }
+  await page.locator('[data-testid=terminal-end]', { hasText: 'as many terminals' }).waitFor();
+});
+
+test('keys lead through the tabs and close them', async () => {
+  const { page, faults } = await open();
+  await begin(page, 'one-namespace');
+  await shell(page, 'host1');
+  await page.getByTestId('terminal-new').selectOption('host2');
+  await page.locator('[data-testid="terminal-tab-host2"][data-state=live]').waitFor();
+  const focused = (): Promise<string | null | undefined> =>
+    page.evaluate(() => document.activeElement?.getAttribute('data-testid'));
+  await page.keyboard.press('F6');
+  expect(await focused()).toBe('terminal-tab-host2');
+  await page.keyboard.press('ArrowLeft');
+  expect(await focused()).toBe('terminal-tab-host1');
+  await page.keyboard.press('Delete');
+  await expect.poll(focused).toBe('terminal-tab-host2');
+  expect(await page.locator('[data-testid^="terminal-tab-"]').count()).toBe(1);
+  expect(faults).toEqual([]);
+});

@@ -3,8 +3,8 @@ import type { ITheme } from '@xterm/xterm';
 const shared = (fg: string, accent: string): ITheme => ({
   foreground: fg,
   cursor: accent,
-  selectionBackground: `${accent}4d`,
-  selectionInactiveBackground: `${accent}33`,
+  selectionBackground: `${accent}66`,
+  selectionInactiveBackground: `${accent}4d`,
   scrollbarSliderBackground: `${fg}26`,
   scrollbarSliderHoverBackground: `${fg}40`,
   scrollbarSliderActiveBackground: `${fg}59`,

@@ -74,6 +74,7 @@ function begin(id?: string): void {
   const events = {
     state: (s: LineState) => void states.push(s),
     attached: (s: string) => void ids.push(s),
+    shown: () => undefined,
     size: (s: Size) => void sizes.push(s),
     end: (e: End) => void ends.push(e),
   };

@@ -14,6 +14,8 @@ export interface Paper {
 export interface LineEvents {
   state(state: LineState): void;
   attached(id: string): void;
+  /** Something that the shell shows is on the screen. */
+  shown(): void;
   size(size: Size): void;
   end(end: End): void;
 }
@@ -150,6 +152,7 @@ export class Line {
   #draw(socket: WebSocket, bytes: Uint8Array, then?: () => void): void {
     this.paper.write(bytes, () => {
       then?.();
+      this.events.shown();
       if (socket !== this.#socket) return;
       this.#drawn += bytes.length;
       if (this.#drawn < ackEvery) return;

@@ -91,9 +91,11 @@ export class Terminals {
 
   /** The node's terminal, the one in front if it is of this node. */
   at(node: NodeId): Tab {
-    const fits = (t: Tab | null): t is Tab => t?.node === node && !t.end;
-    const tab = fits(this.active) ? this.active : this.tabs.findLast(fits);
-    if (!tab) return this.open(node);
+    const here = this.tabs.filter((t) => t.node === node);
+    const running = here.filter((t) => !t.end);
+    const tab = running.find((t) => t === this.active) ?? running.at(-1);
+    const ended = here.at(-1);
+    if (!tab) return ended ? this.again(ended) : this.open(node);
     this.show(tab);
     return tab;
   }
@@ -120,10 +122,11 @@ export class Terminals {
   }
 
   /** A new shell where one has ended. */
-  again(tab: Tab): void {
+  again(tab: Tab): Tab {
     const fresh = new Tab(tab.node, tab.number);
     this.tabs = this.tabs.map((t) => (t === tab ? fresh : t));
     this.show(fresh);
+    return fresh;
   }
 
   readAloud(on: boolean): void {
