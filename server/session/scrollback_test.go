@@ -94,7 +94,7 @@ func TestScrollbackWithoutASafePlace(t *testing.T) {
 func TestScrollbackOfAnything(t *testing.T) {
 	rapid.Check(t, func(t *rapid.T) {
 		r := rand.New(rand.NewPCG(rapid.Uint64().Draw(t, "seed"), 0))
-		b := make([]byte, rapid.IntRange(0, 2*maxScrollback).Draw(t, "length"))
+		b := make([]byte, rapid.SampledFrom([]int{0, 100, 10_000, 50_000, maxScrollback + trimSlack + 10_000}).Draw(t, "length"))
 		for i := range b {
 			b[i] = "\x1b\x1b[]?1049h;\\\a\n\x18한\xffabc"[r.IntN(20)]
 		}

@@ -78,6 +78,8 @@ type Terminal struct {
 	node    topo.NodeID
 	opened  time.Time
 
+	sizing sync.Mutex // so that the shell's size is the last
+
 	mu      sync.Mutex
 	changed chan struct{} // closed and replaced when something below changes
 	shown   scrollback
@@ -325,23 +327,6 @@ func (t *Terminal) Type(ctx context.Context, keys []byte) error {
 	}
 }
 
-// Resize changes the size for all viewers.
-func (t *Terminal) Resize(rows, cols int) error {
-	if err := host.ValidSize(rows, cols); err != nil {
-		return err
-	}
-	t.mu.Lock()
-	size := TerminalSize{rows, cols}
-	same := t.size == size
-	t.size = size
-	t.change()
-	t.mu.Unlock()
-	if same {
-		return nil
-	}
-	return t.shell.Resize(rows, cols)
-}
-
 // Viewer is somebody who looks at a terminal. Next is for one goroutine.
 type Viewer struct {
 	t *Terminal // whose mu guards the rest
@@ -389,10 +374,21 @@ func (v *Viewer) Acknowledge(n int) {
 
 // Resize changes the size for all viewers; this one knows it.
 func (v *Viewer) Resize(rows, cols int) error {
-	v.t.mu.Lock()
-	v.size = TerminalSize{rows, cols}
-	v.t.mu.Unlock()
-	return v.t.Resize(rows, cols)
+	if err := host.ValidSize(rows, cols); err != nil {
+		return err
+	}
+	t, size := v.t, TerminalSize{rows, cols}
+	t.sizing.Lock()
+	defer t.sizing.Unlock()
+	t.mu.Lock()
+	same := t.size == size
+	t.size, v.size = size, size
+	t.change()
+	t.mu.Unlock()
+	if same {
+		return nil
+	}
+	return t.shell.Resize(rows, cols)
 }
 
 // Next waits for what the viewer is to be told next. After an end nothing comes.
