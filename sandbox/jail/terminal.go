@@ -17,6 +17,7 @@ type TerminalCommand struct {
 	Argv       []string // default: bash, as at a login
 	Env        []string // added to the machine's usual environment
 	Netns      string   // a name from /run/netns; empty for the machine itself
+	NetnsFD    int      // or an open one, which stays the caller's; 0: none
 	Rows, Cols uint16   // default 24, 80
 }
 
@@ -62,6 +63,13 @@ func (m *Machine) terminal(ctx context.Context, c TerminalCommand) (*Terminal, e
 		return nil, err
 	}
 	defer func() { closeAll(netns) }()
+	if c.NetnsFD != 0 {
+		fd, err := unix.FcntlInt(uintptr(c.NetnsFD), unix.F_DUPFD_CLOEXEC, 0)
+		if err != nil {
+			return nil, err
+		}
+		p.InNetns, netns = true, []int{fd}
+	}
 	p.OnTerminal = true
 	pair, err := m.ctl.call(ctx, request{Op: "pty", Size: size})
 	if err != nil {

@@ -276,7 +276,9 @@ func TestTerminalOpensWhateverALearnerDid(t *testing.T) {
 }
 
 func TestTerminalsAreBounded(t *testing.T) {
-	m := startMachine1(t)
+	// The race detector makes a shim large.
+	_, ms := startBox(t, openYard(t, Options{Limits: Limits{MemoryMiB: 4096}}), "w", "host1")
+	m := ms[0]
 	var open []*Terminal
 	for {
 		term, err := m.Terminal(deadline(t), TerminalCommand{Argv: []string{"cat"}})

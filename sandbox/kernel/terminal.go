@@ -30,10 +30,16 @@ func (w *World) Terminal(ctx context.Context, r host.TerminalRequest) (host.Term
 	if err != nil {
 		return nil, err
 	}
-	if err := w.named(r.Node); err != nil {
+	ns, err := w.open(r.Node) // also one without a name
+	if err != nil {
 		return nil, host.Errorf(host.CodeInvalid, "%w", err)
 	}
-	t, err := m.Terminal(ctx, jail.TerminalCommand{Netns: r.Node.Netns(), Rows: uint16(r.Rows), Cols: uint16(r.Cols)})
+	defer ns.close()
+	command := jail.TerminalCommand{Rows: uint16(r.Rows), Cols: uint16(r.Cols)}
+	if r.Node.Netns() != "" {
+		command.NetnsFD = ns.fd
+	}
+	t, err := m.Terminal(ctx, command)
 	if err != nil {
 		return nil, w.unlessGone(limited(err))
 	}
