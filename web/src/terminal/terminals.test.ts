@@ -1,0 +1,87 @@
+import { afterEach, beforeEach, describe, expect, test, vi } from 'vitest';
+import { Terminals, type Tab } from './terminals.svelte';
+
+let kept: Map<string, string>;
+let listed: { id: string; node: string }[];
+let asked: string[];
+let all: Terminals;
+
+const store = () => ({
+  getItem: (k: string) => kept.get(k) ?? null,
+  setItem: (k: string, v: string) => void kept.set(k, v),
+});
+const names = (): string[] => all.tabs.map((t) => `${t.node} ${t.number}`);
+
+/** As the server would: the shell is there and has an id. */
+function run(tab: Tab, id: string): Tab {
+  tab.id = id;
+  tab.state = 'live';
+  return tab;
+}
+
+beforeEach(() => {
+  [kept, listed, asked] = [new Map(), [], []];
+  vi.stubGlobal('localStorage', store());
+  vi.stubGlobal('sessionStorage', store());
+  vi.stubGlobal('fetch', (url: string, how: RequestInit) => {
+    asked.push(`${how.method ?? 'GET'} ${url}`);
+    return Promise.resolve({ ok: true, status: 200, json: () => Promise.resolve(listed) });
+  });
+  all = new Terminals('s1');
+});
+afterEach(() => vi.unstubAllGlobals());
+
+test('those that run are there after a reload, with the one that was in front', async () => {
+  run(all.open('host1'), 'a');
+  const second = run(all.open('host1/kon'), 'b');
+  run(all.open('host1'), 'c');
+  all.show(second);
+  listed = ['a', 'b', 'c'].map((id, i) => ({ id, node: i === 1 ? 'host1/kon' : 'host1' }));
+  all = new Terminals('s1');
+  await all.restore();
+  expect(names()).toEqual(['host1 1', 'host1/kon 1', 'host1 2']);
+  expect(all.active?.id).toBe('b');
+});
+
+describe('typing for the reader', () => {
+  test('goes to the terminal in front if it is of the node, else to its newest', () => {
+    const first = run(all.open('host1'), 'a');
+    const second = run(all.open('host1'), 'b');
+    run(all.open('host2'), 'c');
+    expect(all.at('host1')).toBe(second);
+    all.show(first);
+    expect(all.at('host1')).toBe(first);
+  });
+
+  test('opens one where there is none, also where one was', () => {
+    const first = run(all.at('host1'), 'a');
+    first.end = { code: 0 };
+    const next = all.at('host1');
+    expect(next).not.toBe(first);
+    expect(names()).toEqual(['host1 1']);
+  });
+
+  test('waits until the shell has shown something', () => {
+    const typed: string[] = [];
+    const screen = { focus: () => typed.push('focus'), paste: (text: string) => typed.push(text) };
+    const tab = all.at('host1');
+    tab.paste('ip link');
+    tab.shown(screen);
+    expect(typed).toEqual(['focus']);
+    tab.prompted();
+    tab.prompted();
+    expect(typed).toEqual(['focus', 'ip link']);
+  });
+});
+
+test('closing ends a shell that runs, and shows its neighbour', () => {
+  const first = run(all.open('host1'), 'a');
+  const second = run(all.open('host1/kon'), 'b');
+  all.close(second);
+  expect(all.active).toBe(first);
+  expect(asked).toEqual(['DELETE /api/v1/sessions/s1/terminals/host1%2Fkon?terminal=b']);
+  first.end = { code: 0 };
+  all.close(first);
+  expect(all.active).toBeNull();
+  expect(asked).toHaveLength(1);
+});
