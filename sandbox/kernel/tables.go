@@ -199,8 +199,8 @@ func (t *tables) write(key string, value int) error {
 	return errors.Join(err, f.Close())
 }
 
-// set writes what is not as wanted, first into the record. It returns what the
-// kernel refused.
+// set writes what is not as wanted, first into the record: a crash between the two
+// must not lose the old value. It returns what the kernel refused.
 func (t *tables) set(all []sharedTable) (map[string]error, error) {
 	known, err := t.record.read()
 	if err != nil {
@@ -226,9 +226,13 @@ func (t *tables) set(all []sharedTable) (map[string]error, error) {
 	for key, value := range change {
 		if err := t.write(key, value); err != nil {
 			failed[key] = err
+			delete(known, key)
 		}
 	}
-	return failed, nil
+	if len(failed) == 0 {
+		return nil, nil
+	}
+	return failed, t.record.write(known)
 }
 
 // memory is how many worlds it has room for, with what they are together given
