@@ -38,8 +38,19 @@ if [ -n "$PS1" ]; then
   shopt -s checkwinsize histappend
   HISTCONTROL=ignoredups PROMPT_COMMAND='history -a' # all shells of a machine share it
   alias ls='ls --color=auto' grep='grep --color=auto'
+  completion=/usr/share/bash-completion/bash_completion
+  if [ -r $completion ]; then # it takes longer than all the rest, so it is read at the first Tab
+    complete_first() {
+      unset -f complete_first
+      . $completion && _completion_loader "$@"
+    }
+    complete -D -F complete_first
+  fi
 fi
 `,
+	"sysctl.conf": "# What sysctl -p sets.\n\n", // the empty line, so that editors don't go on with the comment
+	// Debian's makes a small vim as vi once was, in which arrow keys write letters.
+	"vim/vimrc.tiny": "set nocompatible backspace=indent,eol,start\n",
 	"profile": `PATH=/opt/kabel/bin:/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin
 export PATH
 [ -n "$BASH" ] && . /etc/bash.bashrc
@@ -58,7 +69,7 @@ password sufficient pam_permit.so
 
 // etcFromHost are read-only tables, the same everywhere.
 var etcFromHost = []string{"protocols", "services", "ethertypes", "networks", "rpc", "host.conf", "gai.conf",
-	"inputrc", "login.defs", "os-release", "debian_version", "ld.so.cache"}
+	"inputrc", "manpath.config", "nanorc", "vim/vimrc", "login.defs", "os-release", "debian_version", "ld.so.cache"}
 
 // stubs stand early in PATH, for commands of tutorials that have no meaning in a
 // machine. They say what is true and do nothing else.
@@ -76,6 +87,10 @@ while [ $# -gt 0 ]; do
 done
 [ $# -eq 0 ] && exit 0
 exec env -- "$@"
+`,
+	"vim": `#!/bin/sh
+[ -x /usr/bin/vim ] && exec /usr/bin/vim "$@"
+exec vim.tiny "$@"
 `,
 	"modprobe": `#!/bin/sh
 # The kernel is shared: what it can do is there already, what it can't can't be loaded.

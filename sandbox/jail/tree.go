@@ -160,9 +160,10 @@ func buildMachine(name string, filesMiB int) error {
 		func() error { return mount("shm", at("dev/shm"), "tmpfs", plain, "size=4m,nr_inodes=256,mode=1777") },
 		func() error { return mount("proc", at("proc"), "proc", plain|unix.MS_NOEXEC, "") },
 		// Twice, because `ip netns exec` takes one away before it mounts its own,
-		// which the kernel allows only where there is another.
+		// which the kernel allows only where there is another; the box's, because
+		// the machine's would be in the way of itself.
+		func() error { return mount("/sys", at("sys"), "", unix.MS_BIND, "") },
 		func() error { return mount("sysfs", at("sys"), "sysfs", plain|unix.MS_NOEXEC, "") },
-		func() error { return mount(at("sys"), at("sys"), "", unix.MS_BIND, "") },
 		func() error { return fillEtc("/base/etc", at("etc"), name) },
 		// What `ip netns add` does when it is used for the first time.
 		func() error { return mount(at("run/netns"), at("run/netns"), "", unix.MS_BIND, "") },
@@ -225,7 +226,7 @@ func bindNode(node, target string) error {
 // ownEtc are the files of /etc that a tutorial may edit; the rest are links into
 // the template, because a link costs a tenth of a small file.
 var ownEtc = map[string]bool{"passwd": true, "group": true, "resolv.conf": true, "nsswitch.conf": true,
-	"bash.bashrc": true, "profile": true, "rt_tables": true}
+	"bash.bashrc": true, "profile": true, "rt_tables": true, "sysctl.conf": true}
 
 // fillEtc makes a machine's /etc from the template.
 func fillEtc(template, etc, name string) error {
@@ -235,6 +236,8 @@ func fillEtc(template, etc, name string) error {
 	}
 	hosts := "127.0.0.1 localhost\n127.0.1.1 " + name + "\n::1 localhost ip6-localhost ip6-loopback\n"
 	return errors.Join(
+		os.Mkdir(filepath.Join(etc, "sysctl.d"), 0o755),
+		os.Symlink("../sysctl.conf", filepath.Join(etc, "sysctl.d/99-sysctl.conf")), // as Debian has it
 		os.WriteFile(filepath.Join(etc, "hostname"), []byte(name+"\n"), 0o644),
 		os.WriteFile(filepath.Join(etc, "hosts"), []byte(hosts), 0o644))
 }
