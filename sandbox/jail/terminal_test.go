@@ -139,7 +139,7 @@ func TestTerminal(t *testing.T) {
 			p.sees(`Running +sleep 1000 &\r\n`)
 			p.types("fg\r")
 			p.sees("\nsleep 1000\r\n")
-			eventually(p.t, "it is in the foreground", func() bool { return sh(p.t, m, "ps -C sleep -o stat= | grep -q S+").ExitCode == 0 })
+			eventually(p.t, "it is in the foreground", func() bool { return sh(p.t, m, "ps -C sleep -o stat= | grep -q +").ExitCode == 0 })
 			p.types("\x03")
 			p.sees(prompt)
 		}},
