@@ -161,7 +161,7 @@ func TestLeavesOfVersion2(t *testing.T) {
 	}
 	names := strings.Fields(string(has))
 	if len(names) == 0 {
-		t.Skip("the kernel has no controller that is free for version 2")
+		t.Skip("kernel lacks: a cgroup controller that is free for version 2")
 	}
 	if !slices.Contains(y.cgroups.v2has, names[0]) {
 		if err := enableController(filepath.Dir(y.cgroups.v2), y.cgroups.v2, names[0]); err != nil {
