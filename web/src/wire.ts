@@ -37,6 +37,8 @@ export interface Netdev {
   master?: string;
   peer?: LinkId;
   parent?: string;
+  /** What somebody noted on it: Kabel says there why it set a port down. */
+  alias?: string;
   addresses: Section<string>;
   vxlan?: Vxlan;
   bridge?: { stp: boolean; vlan_filtering: boolean };

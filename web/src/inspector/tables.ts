@@ -52,7 +52,7 @@ export function tablesOf(node: Node, link?: Netdev): Table[] {
         (l.addresses ?? []).join('\n'),
         l.mac,
         text(l.mtu),
-        [l.master, l.peer, l.parent].filter(Boolean).join('\n'),
+        [l.master, l.peer, l.parent, l.alias].filter(Boolean).join('\n'),
       ]),
     },
     {
