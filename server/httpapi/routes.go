@@ -200,9 +200,9 @@ func (s *Server) listLabs(ctx context.Context, in *labsInput) (*body[[]Lab], err
 }
 
 type labInput struct {
-	labsInput
-	Lab     string `path:"lab" maxLength:"64"`
-	Variant string `query:"variant" maxLength:"64"`
+	Language string `header:"Accept-Language" maxLength:"200"` // huma does not fill unexported embedded structs
+	Lab      string `path:"lab" maxLength:"64"`
+	Variant  string `query:"variant" maxLength:"64"`
 }
 
 func (s *Server) getLab(ctx context.Context, in *labInput) (*body[Lab], error) {
@@ -214,8 +214,8 @@ func (s *Server) getLab(ctx context.Context, in *labInput) (*body[Lab], error) {
 }
 
 type createInput struct {
-	labsInput
-	Body struct {
+	Accept string `header:"Accept-Language" maxLength:"200"`
+	Body   struct {
 		Lab      string `json:"lab" minLength:"1" maxLength:"64" example:"one-namespace"`
 		Language string `json:"language,omitempty" maxLength:"35" doc:"otherwise Accept-Language decides"`
 		Variant  string `json:"variant,omitempty" maxLength:"64"`
@@ -231,7 +231,7 @@ type createOutput struct {
 func (s *Server) createSession(ctx context.Context, in *createInput) (*createOutput, error) {
 	language := in.Body.Language
 	if language == "" {
-		language = in.Language
+		language = in.Accept
 	}
 	found, key, err := s.sessions.Create(ctx, in.Body.Lab, in.Body.Variant, labs.Negotiate(language))
 	if err != nil {
@@ -293,7 +293,7 @@ func acted(o session.Outcome, command string) Acted {
 
 type predictInput struct {
 	mine
-	Step string `path:"step" maxLength:"64"` // huma reads one level of embedding
+	Step string `path:"step" maxLength:"64"`
 	Body struct {
 		Choice string `json:"choice" minLength:"1" maxLength:"64"`
 	}

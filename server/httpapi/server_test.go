@@ -266,7 +266,7 @@ func TestCookie(t *testing.T) {
 // TestLanguages: a lab is served in the best language there is, and says which.
 func TestLanguages(t *testing.T) {
 	a := newAPI(t)
-	for accept, want := range map[string]string{"": "en", "en-GB,en;q=0.8": "en", "xx": "en", "*;q=bad": "en"} {
+	for accept, want := range map[string]string{"": "en", "en-GB,en;q=0.8": "en", "xx": "en", "*;q=bad": "en", "ko-KR,ko;q=0.9": "ko", "id": "id", "fr,vi;q=0.5": "vi"} {
 		req, _ := http.NewRequest("GET", a.url+"/api/v1/labs/one-namespace", nil)
 		req.Header.Set("Accept-Language", accept)
 		res, err := a.c.Do(req)
@@ -280,6 +280,30 @@ func TestLanguages(t *testing.T) {
 		res.Body.Close()
 		if lab.Language != want || lab.Title == "" || len(lab.Steps) == 0 || lab.Steps[0].Text == "" {
 			t.Errorf("Accept-Language %q: %q, %q, %d steps", accept, lab.Language, lab.Title, len(lab.Steps))
+		}
+	}
+}
+
+// TestSessionLanguage: the session speaks the language that was asked for, or
+// that of the browser.
+func TestSessionLanguage(t *testing.T) {
+	a := newAPI(t)
+	for _, c := range []struct{ accept, asked, want string }{{"ko", "", "ko"}, {"ko", "vi", "vi"}, {"", "id", "id"}, {"", "", "en"}} {
+		body, _ := json.Marshal(map[string]string{"lab": "one-namespace", "language": c.asked})
+		req, _ := http.NewRequest("POST", a.url+"/api/v1/sessions", bytes.NewReader(body))
+		req.Header.Set("Content-Type", "application/json")
+		req.Header.Set("Accept-Language", c.accept)
+		res, err := a.c.Do(req)
+		if err != nil {
+			t.Fatal(err)
+		}
+		var out httpapi.Created
+		if err := json.NewDecoder(res.Body).Decode(&out); err != nil {
+			t.Fatal(err)
+		}
+		res.Body.Close()
+		if out.Language != c.want || out.Steps[0].Hint == "" {
+			t.Errorf("Accept-Language %q, asked %q: %q, hint %q", c.accept, c.asked, out.Language, out.Steps[0].Hint)
 		}
 	}
 }
