@@ -147,7 +147,7 @@ func Open(ctx context.Context, o Options) (*Registry, error) {
 			continue
 		}
 		r.sessions[s.rec.ID] = s
-		if !slices.Contains(living, s.rec.World) {
+		if !s.rec.Built || !slices.Contains(living, s.rec.World) {
 			continue
 		}
 		w, err := r.host.World(ctx, s.rec.World)

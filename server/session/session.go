@@ -1,6 +1,7 @@
 package session
 
 import (
+	"cmp"
 	"context"
 	"crypto/rand"
 	"crypto/sha256"
@@ -93,6 +94,7 @@ type record struct {
 	Created     time.Time             `json:"created"`
 	World       host.WorldID          `json:"world"` // the latest that was made for it
 	Generation  int                   `json:"generation"`
+	Built       bool                  `json:"built"` // World has all that Done says
 	Done        []string              `json:"done"`
 	Predictions map[string]Prediction `json:"predictions,omitempty"`
 }
@@ -209,14 +211,16 @@ func (s *Session) build(ctx context.Context, n int) (host.World, error) {
 	s.mu.Lock()
 	s.rec.Generation++
 	s.rec.World = host.WorldID(s.rec.ID + "-" + strconv.Itoa(s.rec.Generation))
+	s.rec.Built = false
 	spec := host.Spec{ID: s.rec.World, Machines: s.plan.Machines, Wires: s.plan.Wires, Setup: s.plan.Setup}
 	rec := s.snapshotRecord()
 	s.state = StateRebuilding
 	s.tell()
 	s.mu.Unlock()
-	// The record names the world before it is made, so that whoever finds the
-	// world after a crash knows whose it is.
+	// The record tells of the building before it begins: after a crash in the
+	// middle, a world that is half made must not pass for the learner's.
 	if err := s.reg.save(ctx, rec); err != nil {
+		s.lose()
 		return nil, err
 	}
 	w, err := s.reg.host.Create(ctx, spec)
@@ -252,6 +256,7 @@ func (s *Session) build(ctx context.Context, n int) (host.World, error) {
 	}
 	s.adopt(w, now)
 	s.mu.Lock()
+	s.rec.Built = true
 	rec = s.snapshotRecord()
 	s.mu.Unlock()
 	return w, s.reg.save(ctx, rec)
@@ -399,7 +404,7 @@ func (s *Session) act(ctx context.Context, w host.World, do []topo.Placed, ask [
 		now, lookErr = s.look(ctx, w)
 		return false
 	})
-	if err := cmpErr(s.checkLost(w, err), lookErr); err != nil {
+	if err := cmp.Or(s.checkLost(w, err), lookErr); err != nil {
 		return Outcome{}, err
 	}
 	out.Revision = now.Revision
@@ -426,13 +431,6 @@ func settle(ctx context.Context, do []topo.Placed, done func() bool) {
 		case <-time.After(10 * time.Millisecond):
 		}
 	}
-}
-
-func cmpErr(first, second error) error {
-	if first != nil {
-		return first
-	}
-	return second
 }
 
 // Exec runs a program with the learner's rights.

@@ -1,6 +1,7 @@
 package session_test
 
 import (
+	"bytes"
 	"context"
 	"errors"
 	"log/slog"
@@ -163,6 +164,43 @@ func TestRestart(t *testing.T) {
 	if _, err := d.Find(s.ID(), "another key"); !has(err, session.CodeNoSession) {
 		t.Errorf("with another key: %v", err)
 	}
+	if err := errors.Join(d.Close(), model.Close()); err != nil {
+		t.Error(err)
+	}
+}
+
+// A server that was killed while it built a world does not take it over.
+func TestRestartInTheMiddleOfBuilding(t *testing.T) {
+	model, records := host.NewModel(), &session.Memory{}
+	d := open(t, model, records, nil)
+	s, key := d.create(t)
+	op(t, s, "ip netns add by-hand")
+	if err := d.Close(); err != nil {
+		t.Fatal(err)
+	}
+	kept, _, err := records.Get(t.Context(), s.ID())
+	if err != nil {
+		t.Fatal(err)
+	}
+	half := bytes.Replace(kept, []byte(`"built":true`), []byte(`"built":false`), 1)
+	if bytes.Equal(half, kept) {
+		t.Fatalf("the record does not tell of a built world: %s", kept)
+	}
+	if _, err := records.Put(t.Context(), s.ID(), half); err != nil {
+		t.Fatal(err)
+	}
+
+	before := d.worlds(t)
+	d = open(t, model, records, nil)
+	found, err := d.Find(s.ID(), key)
+	if err != nil {
+		t.Fatal(err)
+	}
+	v, err := found.Refresh(t.Context())
+	if err != nil || v.State != session.StateReady || slices.Contains(v.Nodes, "host1/by-hand") {
+		t.Errorf("%+v %v", v, err)
+	}
+	eventually(t, "the half made world is destroyed", func() bool { return !slices.Contains(d.worlds(t), before[0]) })
 	if err := errors.Join(d.Close(), model.Close()); err != nil {
 		t.Error(err)
 	}
