@@ -35,7 +35,7 @@ class Shell {
   }
 
   type(bytes: Buffer): void {
-    const typed = bytes.toString().replace(/\x1b\[20[01]~/g, ''); // eslint-disable-line no-control-regex
+    const typed = bytes.toString().replace(/\x1b\[20[01]~/g, ''); // eslint-disable-line no-control-regex -- bracketed paste is marked by ESC
     for (const c of typed) {
       if (c === '\x03') this.#interrupt();
       else if (this.#flood) continue;
