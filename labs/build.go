@@ -410,11 +410,11 @@ func judgeTarget(p topo.Probe) error {
 }
 
 func (b *builder) check(source spot) *Check {
-	program, _ := b.compile(source, cel.BoolType)
+	program, tree := b.compile(source, cel.BoolType)
 	if program == nil {
 		return nil
 	}
-	return &Check{compiled{program, b.env.CELTypeAdapter()}}
+	return &Check{compiled{program, b.env.CELTypeAdapter()}, calls(tree, packetsFunction)}
 }
 
 func (b *builder) compile(source spot, want *cel.Type) (cel.Program, *ast.AST) {

@@ -31,10 +31,20 @@ type State struct {
 	// Probing lists the probes that are under way. While there is one, its
 	// packets can't be told from a ping that was typed.
 	Probing []topo.Probe
+	// Packets are the sightings since then, oldest first. They need to be there
+	// for checks that ask for them only (Check.Packets).
+	Packets []topo.Sighting
 }
 
 // Check is a condition over a State, compiled from CEL.
-type Check struct{ program compiled }
+type Check struct {
+	program compiled
+	packets bool
+}
+
+// Packets says whether the condition asks for packets, so that somebody must
+// capture them.
+func (c *Check) Packets() bool { return c.packets }
 
 // Expr is an expression over a State that yields a string.
 type Expr struct{ program compiled }
@@ -155,6 +165,23 @@ type (
 		Received int    `cel:"received"`
 		Reason   string `cel:"reason"`
 	}
+	// packetView is a topo.Sighting; what that says of its fields holds here.
+	packetView struct {
+		Out       bool     `cel:"out"`
+		Kind      string   `cel:"kind"`
+		Protocols []string `cel:"protocols"`
+		Src       string   `cel:"src"`
+		Dst       string   `cel:"dst"`
+		SrcPort   int      `cel:"src_port"`
+		DstPort   int      `cel:"dst_port"`
+		TTL       int      `cel:"ttl"`
+		OuterSrc  string   `cel:"outer_src"`
+		OuterDst  string   `cel:"outer_dst"`
+		OuterPort int      `cel:"outer_port"`
+		OuterTTL  int      `cel:"outer_ttl"`
+		Length    int      `cel:"length"`
+		Answered  bool     `cel:"answered"`
+	}
 )
 
 // argument says what a function's argument names, so that a misspelt one is
@@ -186,6 +213,17 @@ type function struct {
 
 // overload names the function and its number of arguments.
 func (f function) overload() string { return fmt.Sprintf("%s_%d", f.name, len(f.args)) }
+
+// view is the struct that the function returns, one or a list of; nil: neither.
+func (f function) view() reflect.Type {
+	switch {
+	case f.result.Kind() == reflect.Slice:
+		return f.result.Elem()
+	case f.result.Kind() == reflect.Struct:
+		return f.result
+	}
+	return nil
+}
 
 // functions is the whole vocabulary of checks.
 var functions = []function{
@@ -240,8 +278,8 @@ var functions = []function{
 		return "ACCEPT" // also what the kernel does where there is no chain
 	}},
 	{"rule", []argument{nodeName, tableName, anyText, anyText}, reflect.TypeFor[ruleView](), func(s *State, a []string, _ int) any {
-		now, found := packets(&s.Now, a)
-		since, _ := packets(&s.Since, a)
+		now, found := matched(&s.Now, a)
+		since, _ := matched(&s.Since, a)
 		return ruleView{found, int(now - min(now, since))}
 	}},
 	{"socket", []argument{nodeName, protocolName, portNumber}, reflect.TypeFor[socketView](), func(s *State, a []string, port int) any {
@@ -268,7 +306,13 @@ var functions = []function{
 	{"ping", []argument{nodeName, address}, reflect.TypeFor[probeView](), func(s *State, a []string, _ int) any {
 		return pinged(s, topo.NodeID(a[0]), a[1])
 	}},
+	{packetsFunction, []argument{nodeName, linkName}, reflect.TypeFor[[]packetView](), func(s *State, a []string, _ int) any {
+		return sightings(s, topo.NodeID(a[0]), a[1])
+	}},
 }
+
+// packetsFunction is the one function that needs a capture.
+const packetsFunction = "packets"
 
 // node finds a node; an empty one stands for one that is not there, because
 // nothing is on it.
@@ -312,9 +356,9 @@ func chains(s *topo.Snapshot, id, table, name string) []topo.Chain {
 	return out
 }
 
-// packets counts what met the first rule of a node, table and chain that has
+// matched counts what met the first rule of a node, table and chain that has
 // the given words.
-func packets(s *topo.Snapshot, a []string) (n uint64, found bool) {
+func matched(s *topo.Snapshot, a []string) (n uint64, found bool) {
 	for _, c := range chains(s, a[0], a[1], a[2]) {
 		for _, r := range c.Rules {
 			if strings.Contains(r.Text, a[3]) {
@@ -386,6 +430,26 @@ func pinged(s *State, from topo.NodeID, to string) probeView {
 	return view
 }
 
+// maxSightings is how many packets of an interface a check looks at, the latest;
+// it keeps a check within its cost.
+const maxSightings = 200
+
+// sightings lists what an interface saw, the latest first.
+func sightings(s *State, node topo.NodeID, link string) []packetView {
+	seen := []packetView{}
+	for _, p := range slices.Backward(s.Packets) {
+		if p.Node != node || p.Link != link {
+			continue
+		}
+		seen = append(seen, packetView{p.Out, p.Kind, p.Protocols, text(p.Src), text(p.Dst), int(p.SrcPort), int(p.DstPort), int(p.TTL),
+			text(p.OuterSrc), text(p.OuterDst), int(p.OuterPort), int(p.OuterTTL), p.Length, p.Answered})
+		if len(seen) == maxSightings {
+			break
+		}
+	}
+	return seen
+}
+
 func owns(n *topo.Node, address string) bool {
 	return slices.ContainsFunc(n.Links, func(l topo.Netdev) bool {
 		return slices.ContainsFunc(l.Addresses, func(p netip.Prefix) bool { return p.Addr().String() == address })
@@ -407,10 +471,14 @@ func newEnvironment() (*cel.Env, error) {
 			result = cel.BoolType
 		case f.result.Kind() == reflect.Int:
 			result = cel.IntType
-		case f.result.Kind() == reflect.Struct:
-			result = cel.ObjectType("labs." + f.result.Name())
-			if !slices.Contains(views, any(f.result)) {
-				views = append(views, f.result)
+		case f.result.Kind() == reflect.Struct || f.result.Kind() == reflect.Slice:
+			view := f.view()
+			result = cel.ObjectType("labs." + view.Name())
+			if f.result.Kind() == reflect.Slice {
+				result = cel.ListType(result)
+			}
+			if !slices.Contains(views, any(view)) {
+				views = append(views, view)
 			}
 		}
 		var args []*cel.Type
@@ -488,9 +556,9 @@ func compile(env *cel.Env, known names, source string, want *cel.Type) (cel.Prog
 func fields() []string {
 	var all []string
 	for _, f := range functions {
-		if f.result.Kind() == reflect.Struct {
-			for i := range f.result.NumField() {
-				all = append(all, f.result.Field(i).Tag.Get("cel"))
+		if view := f.view(); view != nil {
+			for i := range view.NumField() {
+				all = append(all, view.Field(i).Tag.Get("cel"))
 			}
 		}
 	}
@@ -506,11 +574,16 @@ func (k names) judge(tree *ast.AST, call ast.CallExpr) *exprError {
 	if call.FunctionName() == operators.Equals || call.FunctionName() == operators.NotEquals {
 		for i, side := range call.Args() {
 			other := call.Args()[1-i]
-			if side.Kind() != ast.SelectKind || side.AsSelect().FieldName() != "reason" || other.Kind() != ast.LiteralKind {
+			if side.Kind() != ast.SelectKind || other.Kind() != ast.LiteralKind {
 				continue
 			}
-			if reason := literal(other); reason != "" && !slices.Contains(reasons, reason) {
-				return at(other, nearest(reason, reasons), "%q is not a reason why a probe fails", reason)
+			value := literal(other)
+			switch field := side.AsSelect().FieldName(); {
+			case value == "":
+			case field == "reason" && !slices.Contains(reasons, value):
+				return at(other, nearest(value, reasons), "%q is not a reason why a probe fails", value)
+			case field == "kind" && !slices.Contains(packetKinds, value) && ofPacket(tree, side.AsSelect()):
+				return at(other, nearest(value, packetKinds), "%q is not a kind of packet", value)
 			}
 		}
 		return nil
@@ -570,6 +643,19 @@ func (k names) judge(tree *ast.AST, call ast.CallExpr) *exprError {
 	return nil
 }
 
+// calls says whether an expression calls a function.
+func calls(tree *ast.AST, name string) (yes bool) {
+	ast.PostOrderVisit(tree.Expr(), ast.NewExprVisitor(func(e ast.Expr) {
+		yes = yes || e.Kind() == ast.CallKind && e.AsCall().FunctionName() == name
+	}))
+	return yes
+}
+
+// ofPacket tells the kind of a packet from that of a link.
+func ofPacket(tree *ast.AST, s ast.SelectExpr) bool {
+	return tree.GetType(s.Operand().ID()).TypeName() == "labs."+reflect.TypeFor[packetView]().Name()
+}
+
 // literal is the text of a string literal, or empty.
 func literal(e ast.Expr) string {
 	if e.Kind() != ast.LiteralKind {
@@ -600,4 +686,10 @@ var sysctlNames = []*regexp.Regexp{
 var reasons = []string{
 	string(topo.ReasonNetUnreachable), string(topo.ReasonHostUnreachable), string(topo.ReasonPortUnreachable), string(topo.ReasonRefused), string(topo.ReasonTimeout),
 	string(topo.ReasonTooBig), string(topo.ReasonProhibited), string(topo.ReasonTTL), string(topo.ReasonNoName), string(topo.ReasonBadAnswer),
+}
+
+// packetKinds are those that topo.Sighting names.
+var packetKinds = []string{
+	"arp-request", "arp-reply", "echo-request", "echo-reply", "unreachable", "time-exceeded", "too-big", "neighbour-solicitation",
+	"neighbour-advertisement", "tcp-syn", "tcp-syn-ack", "tcp-reset", "tcp-fin", "tcp", "dns-query", "dns-answer", "udp", "other",
 }

@@ -76,6 +76,49 @@ func TestChecksSeeTheState(t *testing.T) {
 	}
 }
 
+// A check can ask for packets, by what they are and where they were seen.
+func TestChecksSeePackets(t *testing.T) {
+	addr := netip.MustParseAddr
+	state := world()
+	state.Packets = []topo.Sighting{
+		{Node: "host1", Link: "eth0", Out: true, Kind: "arp-request", Protocols: []string{"eth", "arp"}, Src: addr("10.0.0.10"), Dst: addr("10.0.0.1")},
+		{Node: "host1", Link: "lo", Out: true, Kind: "udp", Answered: true},
+		{Node: "host1", Link: "eth0", Out: true, Kind: "echo-request", Protocols: []string{"eth", "ipv4", "udp", "ipv4", "icmp"},
+			Src: addr("172.16.0.2"), Dst: addr("172.16.1.2"), TTL: 63, OuterSrc: addr("10.0.0.10"), OuterDst: addr("10.0.1.20"), OuterPort: 9000, OuterTTL: 64},
+	}
+	for _, check := range []string{
+		"packets('host1','eth0').exists(p, p.out && p.kind == 'arp-request' && p.dst == '10.0.0.1' && !p.answered)",
+		"packets('host1','eth0').exists(p, p.outer_port == 9000 && p.kind == 'echo-request' && p.ttl == 63 && 'icmp' in p.protocols)",
+		"!packets('host1','eth0').exists(p, p.kind == 'arp-reply') && packets('host1','lo').all(p, p.answered)",
+		"packets('host1','eth0').size() == 2 && packets('host1','eth0')[0].kind == 'echo-request' && packets('host1/kon','eth0').size() == 0",
+	} {
+		if ok, err := judge(t, check, state); err != nil || !ok {
+			t.Errorf("%s: %v, %v", check, ok, err)
+		}
+	}
+}
+
+// A flood stays within the budget of a check: the latest packets are looked at.
+func TestAFloodOfPacketsCanBeChecked(t *testing.T) {
+	var state labs.State
+	for range 5000 {
+		state.Packets = append(state.Packets, topo.Sighting{Node: "host1", Link: "eth0", Out: true, Kind: "udp"})
+	}
+	check := "!packets('host1','eth0').exists(p, p.out && p.kind == 'echo-request' && p.ttl == 63 && !p.answered)"
+	if ok, err := judge(t, check, state); err != nil || !ok {
+		t.Errorf("%v, %v", ok, err)
+	}
+}
+
+func TestAPlanKnowsWhichChecksNeedPackets(t *testing.T) {
+	for check, want := range map[string]bool{"node('host1').exists": false, "node('host1').exists && packets('host1','lo').size() > 0": true} {
+		yaml := strings.Replace(small, "check: node('host1/kon').exists", "check: >-\n      "+check, 1)
+		if got := smallPlan(t, files(yaml, smallText), "").Steps[0].Check.Packets(); got != want {
+			t.Errorf("%s: %v, want %v", check, got, want)
+		}
+	}
+}
+
 // judge puts a check into a lab and asks it.
 func judge(t *testing.T, check string, s labs.State) (bool, error) {
 	t.Helper()
