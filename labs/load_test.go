@@ -200,7 +200,7 @@ func TestMistakesAreFoundWhereTheyAre(t *testing.T) {
 		{"a misspelt counter", replace("check: node('host1/kon').exists", "check: rose('host1','Icmp.InEcho') > 0"), "24:25", "no snapshot has the counter", "Icmp.InEchos"},
 		{"a misspelt setting", replace("check: node('host1/kon').exists", "check: sysctl('host1','net.ipv4.ip_forwar') == '1'"), "24:27", "no snapshot has the setting", "net.ipv4.ip_forward"},
 		{"a misspelt interface", replace("check: node('host1/kon').exists", "check: link('host1','eth1').up"), "24:25", `no interface "eth1"`, "eth0"},
-		{"a kind of packet that there is not", replace("check: node('host1/kon').exists", "check: packets('host1','eth0').exists(p, p.kind == 'arp-requst')"), "24:55", `"arp-requst" is not a kind of packet`, "arp-request"},
+		{"a kind of packet that there is not", replace("check: node('host1/kon').exists", "check: packets('host1','eth0').exists(p, p.kind == 'arp-requst')"), "24:56", `"arp-requst" is not a kind of packet`, "arp-request"},
 		{"a misspelt reason", replace("check: node('host1/kon').exists", "check: ping('host1','10.0.0.1').reason == 'timeout'"), "24:47", "not a reason", ""},
 		{"an answer that is no option", replace("? 'yes' :", "? 'yess' :"), "30:15", `"yess" is not one of the options`, "yes"},
 		{"a hint that is never shown", replace(`{id: late, when: "ping('host1','172.16.0.1').tried"}`, "{id: late}"), "27:14", "never shown", ""},
