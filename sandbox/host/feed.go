@@ -36,7 +36,19 @@ func feedFrom(s topo.Snapshot) *Feed {
 func (f *Feed) Publish(nodes []topo.Node) topo.Rev {
 	f.mu.Lock()
 	defer f.mu.Unlock()
-	next := topo.Snapshot{Revision: f.now.Revision + 1, Nodes: nodes}
+	return f.publish(nodes, f.now.Limits)
+}
+
+// PublishLimits takes all limits that the world has hit.
+func (f *Feed) PublishLimits(hit []topo.LimitHit) topo.Rev {
+	f.mu.Lock()
+	defer f.mu.Unlock()
+	return f.publish(f.now.Nodes, hit)
+}
+
+// publish goes on to the next revision if something differs. The caller holds f.mu.
+func (f *Feed) publish(nodes []topo.Node, hit []topo.LimitHit) topo.Rev {
+	next := topo.Snapshot{Revision: f.now.Revision + 1, Nodes: nodes, Limits: hit}
 	diff := topo.Compare(f.now, next)
 	if diff.Empty() {
 		return f.now.Revision

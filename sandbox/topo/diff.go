@@ -23,10 +23,12 @@ type Diff struct {
 	// it is gone.
 	Order   *[]NodeID    `json:"order,omitempty"`
 	Changed []NodeChange `json:"changed,omitempty"`
+	// Limits are all that have been hit, where one of them has been anew.
+	Limits *[]LimitHit `json:"limits,omitempty"`
 }
 
 // Empty says that nothing but the revision differs.
-func (d Diff) Empty() bool { return d.Order == nil && len(d.Changed) == 0 }
+func (d Diff) Empty() bool { return d.Order == nil && len(d.Changed) == 0 && d.Limits == nil }
 
 // NodeChange carries the sections of one node that differ, each whole; a nil
 // section is as it was. A new node has all its sections.
@@ -47,6 +49,9 @@ type NodeChange struct {
 // Compare is the Diff that leads from a to b: Apply(Compare(a, b), a) equals b.
 func Compare(a, b Snapshot) Diff {
 	d := Diff{From: a.Revision, To: b.Revision}
+	if !slices.Equal(a.Limits, b.Limits) {
+		d.Limits = list(b.Limits)
+	}
 	old := make(map[NodeID]*Node, len(a.Nodes))
 	for i := range a.Nodes {
 		old[a.Nodes[i].ID] = &a.Nodes[i]
@@ -100,7 +105,8 @@ func (d Diff) Apply(s Snapshot) (Snapshot, error) {
 		byID[c.ID] = n
 	}
 	set(&order, d.Order)
-	out := Snapshot{Revision: d.To}
+	out := Snapshot{Revision: d.To, Limits: s.Limits}
+	set(&out.Limits, d.Limits)
 	for _, id := range order {
 		n, ok := byID[id]
 		if !ok {

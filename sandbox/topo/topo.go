@@ -113,7 +113,59 @@ type Wire struct {
 type Snapshot struct {
 	Revision Rev    `json:"revision"`
 	Nodes    []Node `json:"nodes"`
+	// Limits are those that the world has hit, each kind of a node's once.
+	Limits []LimitHit `json:"limits,omitempty"`
 }
+
+// LimitHit says that a world came up against one of its limits.
+type LimitHit struct {
+	Kind LimitKind `json:"kind"`
+	// Node is where it was hit; empty where the limit is the whole world's.
+	Node NodeID `json:"node,omitempty"`
+	// Subject is what hit it, where the kernel tells: a port, a program.
+	Subject string `json:"subject,omitempty"`
+	// Bound is how much the limit allows, in the unit of its kind.
+	Bound int `json:"bound,omitempty"`
+	// Hits counts: a reader who has seen a lower number has not seen this.
+	Hits uint64 `json:"hits"`
+}
+
+// LimitKind is one of a world's limits.
+type LimitKind string
+
+// The limits that can be seen to be hit.
+const (
+	// LimitMemory: programs were stopped because the memory, Bound MiB, was used up.
+	LimitMemory LimitKind = "memory"
+	// LimitKernelMemory: the kernel refused to make something, for the same reason,
+	// and no program was stopped.
+	LimitKernelMemory LimitKind = "kernel-memory"
+	// LimitSocketMemory: packets that nobody reads fill the sockets' memory, Bound
+	// MiB, and more were thrown away.
+	LimitSocketMemory LimitKind = "socket-memory"
+	// LimitProcesses: Bound processes and threads ran, and no more could be started.
+	LimitProcesses LimitKind = "processes"
+	// LimitProcessor: the programs wanted more than Bound percent of one processor
+	// for longer than a moment, and were held up.
+	LimitProcessor LimitKind = "processor"
+	// LimitNamespaces: Bound network namespaces were there, and no more could be made.
+	LimitNamespaces LimitKind = "namespaces"
+	// LimitOpenFiles: the program Subject had Bound files open, as many as it may.
+	LimitOpenFiles LimitKind = "open-files"
+	// LimitFiles: the files of Node, Bound MiB, were full.
+	LimitFiles LimitKind = "files"
+	// LimitTerminals: Bound terminals were open on Node, or beyond those of its
+	// machines in the world, whose program Subject was stopped.
+	LimitTerminals LimitKind = "terminals"
+	// LimitConnections: Node tracked Bound connections, and forgot or refused some.
+	LimitConnections LimitKind = "connections"
+	// LimitNeighbours: Node asked for more than Bound neighbours at once, and forgot
+	// some.
+	LimitNeighbours LimitKind = "neighbours"
+	// LimitLoop: a bridge of Node passed on Bound broadcasts a second, more than is
+	// let, and its port Subject was set down.
+	LimitLoop LimitKind = "bridge-loop"
+)
 
 // Node finds a node by its id; nil if there is none.
 func (s *Snapshot) Node(id NodeID) *Node {
@@ -272,7 +324,7 @@ type Socket struct {
 
 // Equal compares by value.
 func (s Snapshot) Equal(t Snapshot) bool {
-	return s.Revision == t.Revision && slices.EqualFunc(s.Nodes, t.Nodes, Node.Equal)
+	return s.Revision == t.Revision && slices.EqualFunc(s.Nodes, t.Nodes, Node.Equal) && slices.Equal(s.Limits, t.Limits)
 }
 
 // Equal compares by value.
@@ -281,12 +333,12 @@ func (n Node) Equal(m Node) bool {
 }
 
 // Normal is the snapshot without what differs between two worlds that were built
-// alike: revision, interface indexes, random MAC addresses, counters, learned
+// alike: revision, limits that were hit, interface indexes, random MAC addresses, counters, learned
 // neighbours and FDB entries, IPv6 link-local addresses and the ephemeral ports
 // of connected sockets. Two worlds that had the same commands have equal Normals.
 func (s Snapshot) Normal() Snapshot {
 	s = clone(s)
-	s.Revision = 0
+	s.Revision, s.Limits = 0, nil
 	for i := range s.Nodes {
 		n := &s.Nodes[i]
 		n.Counters = nil

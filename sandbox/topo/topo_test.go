@@ -99,7 +99,10 @@ func drawNode(t *rapid.T, id topo.NodeID) topo.Node {
 
 func drawSnapshot(t *rapid.T, label string, rev topo.Rev) topo.Snapshot {
 	ids := rapid.SliceOfNDistinct(rapid.SampledFrom([]topo.NodeID{"host1", "host1/kon", "host2", "sw"}), 0, 4, rapid.ID).Draw(t, label+" ids")
-	s := topo.Snapshot{Revision: rev}
+	s := topo.Snapshot{Revision: rev, Limits: someOf(t, label+" limits", func(t *rapid.T) topo.LimitHit {
+		return topo.LimitHit{Kind: topo.LimitKind(words.Draw(t, "kind")), Node: topo.NodeID(words.Draw(t, "node")), Subject: words.Draw(t, "subject"),
+			Bound: numbers.Draw(t, "bound"), Hits: counts.Draw(t, "hits")}
+	})}
 	for _, id := range ids {
 		s.Nodes = append(s.Nodes, drawNode(t, id))
 	}
@@ -109,6 +112,9 @@ func drawSnapshot(t *rapid.T, label string, rev topo.Rev) topo.Snapshot {
 // change redraws some of a snapshot, so that most of it stays as it is.
 func change(t *rapid.T, a topo.Snapshot) topo.Snapshot {
 	b := drawSnapshot(t, "after", a.Revision+1)
+	if rapid.Bool().Draw(t, "same limits") {
+		b.Limits = a.Limits
+	}
 	for i := range b.Nodes {
 		was := a.Node(b.Nodes[i].ID)
 		if was == nil {
@@ -155,7 +161,7 @@ func TestDiffLeadsFromOneSnapshotToTheOther(t *testing.T) {
 		if !a.Equal(before) {
 			t.Fatal("applying a diff changed the snapshot before it")
 		}
-		if same := slices.EqualFunc(a.Nodes, b.Nodes, topo.Node.Equal); d.Empty() != same {
+		if same := slices.EqualFunc(a.Nodes, b.Nodes, topo.Node.Equal) && slices.Equal(a.Limits, b.Limits); d.Empty() != same {
 			t.Fatalf("nothing differs: %v, but the diff is %+v", same, d)
 		}
 	})
@@ -180,7 +186,7 @@ func TestDiffCarriesOnlyWhatDiffers(t *testing.T) {
 	b := topo.Snapshot{Revision: 2, Nodes: []topo.Node{a.Nodes[0], a.Nodes[1]}}
 	b.Nodes[0].Neighbours = nil
 	d := topo.Compare(a, b)
-	if d.Order != nil || len(d.Changed) != 1 || d.Changed[0].ID != "host1" || d.Changed[0].Routes != nil || d.Changed[0].Neighbours == nil {
+	if d.Order != nil || d.Limits != nil || len(d.Changed) != 1 || d.Changed[0].ID != "host1" || d.Changed[0].Routes != nil || d.Changed[0].Neighbours == nil {
 		t.Errorf("the diff is %+v", d)
 	}
 	if b, err := json.Marshal(d); err != nil || string(b) != `{"from":1,"to":2,"changed":[{"id":"host1","neighbours":[]}]}` {
@@ -212,7 +218,7 @@ func TestSnapshotIsReadBackFromJSON(t *testing.T) {
 // TestEqualSeesEveryField changes each field of each type, one at a time; a
 // field that was added and forgotten in the comparison is found here.
 func TestEqualSeesEveryField(t *testing.T) {
-	full := topo.Node{ID: "host1", Kind: topo.KindHost,
+	full := topo.Snapshot{Limits: []topo.LimitHit{{}}, Nodes: []topo.Node{{ID: "host1", Kind: topo.KindHost,
 		Links:      []topo.Netdev{{Addresses: []netip.Prefix{netip.MustParsePrefix("10.0.0.1/8")}, VXLAN: &topo.VXLAN{}, Bridge: &topo.Bridge{}}},
 		Routes:     []topo.Route{{}},
 		Rules:      []topo.Rule{{}},
@@ -222,7 +228,7 @@ func TestEqualSeesEveryField(t *testing.T) {
 		Sockets:    []topo.Socket{{}},
 		Sysctls:    map[string]string{"a": "1"},
 		Counters:   map[string]uint64{"a": 1},
-	}
+	}}}
 	var walk func(path string, v reflect.Value, check func(path string))
 	walk = func(path string, v reflect.Value, check func(path string)) {
 		old := reflect.New(v.Type()).Elem()
@@ -270,7 +276,7 @@ func TestEqualSeesEveryField(t *testing.T) {
 		v.Set(old)
 	}
 	original := overJSON(t, full)
-	walk("Node", reflect.ValueOf(&full).Elem(), func(path string) {
+	walk("Snapshot", reflect.ValueOf(&full).Elem(), func(path string) {
 		if full.Equal(original) {
 			t.Errorf("a change of %s makes no difference", path)
 		}
@@ -282,7 +288,7 @@ func TestEqualSeesEveryField(t *testing.T) {
 
 func TestNormalForgetsOnlyWhatIsLeftToChance(t *testing.T) {
 	world := func(mac string, index int, counter uint64, state string) topo.Snapshot {
-		return topo.Snapshot{Revision: topo.Rev(index), Nodes: []topo.Node{{
+		return topo.Snapshot{Revision: topo.Rev(index), Limits: []topo.LimitHit{{Kind: topo.LimitMemory, Hits: counter}}, Nodes: []topo.Node{{
 			ID: "host1",
 			Links: []topo.Netdev{
 				{Name: "veth1", Index: index + 1, MAC: mac, Addresses: []netip.Prefix{netip.MustParsePrefix("10.0.0.1/24")}},
