@@ -52,14 +52,15 @@ func main() {
 type settings struct {
 	addr, data, sandbox, engineURL, listen string
 	maxSessions                            int
-	idle                                   time.Duration
+	idle, total                            time.Duration
 	verbose                                bool
 }
 
 func (c *settings) flags(f *flag.FlagSet) {
 	f.StringVar(&c.addr, "addr", env("KABEL_ADDR", "127.0.0.1:8080"), "`address` to listen on (KABEL_ADDR)")
 	f.IntVar(&c.maxSessions, "max-sessions", 300, "how many sessions may have a world at once")
-	f.DurationVar(&c.idle, "idle", 30*time.Minute, "how long a session that nobody looks at keeps its world")
+	f.DurationVar(&c.idle, "idle", 30*time.Minute, "how long a session where nobody is keeps its world, which is built again when they come back; 0: for ever")
+	f.DurationVar(&c.total, "total", 8*time.Hour, "how long a session may have a world in all, before it ends; 0: for ever")
 	f.StringVar(&c.data, "data", env("KABEL_DATA", defaultData()), "`directory` for sessions and progress (KABEL_DATA)")
 	c.backendFlags(f)
 }
@@ -113,7 +114,7 @@ func serve(ctx context.Context, c settings, stdout io.Writer, log *slog.Logger) 
 	if err != nil {
 		return err
 	}
-	sessions, err := session.Open(ctx, session.Options{Host: b.host, Labs: catalog, Records: records, Log: log, MaxSessions: c.maxSessions, Idle: c.idle})
+	sessions, err := session.Open(ctx, session.Options{Host: b.host, Labs: catalog, Records: records, Log: log, MaxSessions: c.maxSessions, Idle: c.idle, Total: c.total})
 	if err != nil {
 		return err
 	}

@@ -25,6 +25,9 @@ A node is named host1 (a machine) or host1/kon (a namespace on it).
 A session and a snapshot come first. A diff fits the snapshot of its revision "from" and leads to "to": each entry of "changed" replaces
 the sections that it has in the node of that id (a new node has all of them), and "order", when present, lists the nodes that there are.
 A reader that is too slow gets a session and a snapshot again in place of what it missed.
+The reasons of "ended" are "deleted" and "total" (the session has had its time). When the world is about to go by itself, the session's "ends" says
+when and why: "total", or "idle" because nobody is there. Who has a stream open is there, unless they say {"type":"away"}; {"type":"here"} takes that back.
+An idle session is only "parked": the next request builds its world again, with the steps that were done.
 
 **Terminals.** GET /api/v1/sessions/{id}/terminals/{node}?rows=24&cols=80 is a websocket (the node escaped: host1%2Fkon). It starts a shell,
 or attaches to the one that the parameter "terminal" names, and brings what that has shown so far. Binary messages are bytes, both ways.

@@ -138,8 +138,9 @@ func (s *Server) metrics() *prometheus.Registry {
 		Buckets: prometheus.ExponentialBuckets(0.001, 2, 14)}, []string{"method", "route", "status"})
 	s.viewers = prometheus.NewGauge(prometheus.GaugeOpts{Name: "kabel_viewers", Help: "Open streams."})
 	reg.MustRegister(s.requests, s.viewers,
-		prometheus.NewGaugeFunc(prometheus.GaugeOpts{Name: "kabel_sessions", Help: "Sessions known."}, func() float64 { n, _ := s.sessions.Counts(); return float64(n) }),
-		prometheus.NewGaugeFunc(prometheus.GaugeOpts{Name: "kabel_worlds", Help: "Sessions with a living world."}, func() float64 { _, n := s.sessions.Counts(); return float64(n) }))
+		prometheus.NewGaugeFunc(prometheus.GaugeOpts{Name: "kabel_sessions", Help: "Sessions known."}, func() float64 { n, _, _ := s.sessions.Counts(); return float64(n) }),
+		prometheus.NewGaugeFunc(prometheus.GaugeOpts{Name: "kabel_worlds", Help: "Sessions with a living world."}, func() float64 { _, n, _ := s.sessions.Counts(); return float64(n) }),
+		prometheus.NewGaugeFunc(prometheus.GaugeOpts{Name: "kabel_terminals", Help: "Open terminals: shells that run, whoever looks."}, func() float64 { _, _, n := s.sessions.Counts(); return float64(n) }))
 	return reg
 }
 

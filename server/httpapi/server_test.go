@@ -32,7 +32,7 @@ type api struct {
 	c   *http.Client
 }
 
-func newAPI(t *testing.T) *api {
+func newAPI(t *testing.T, change ...func(*session.Options)) *api {
 	t.Helper()
 	catalog, err := labs.BuiltIn()
 	if err != nil {
@@ -40,7 +40,11 @@ func newAPI(t *testing.T) *api {
 	}
 	log := slog.New(slog.NewTextHandler(t.Output(), nil))
 	model := host.NewModel()
-	reg, err := session.Open(t.Context(), session.Options{Host: model, Labs: catalog, Records: &session.Memory{}, Log: log})
+	o := session.Options{Host: model, Labs: catalog, Records: &session.Memory{}, Log: log}
+	for _, c := range change {
+		c(&o)
+	}
+	reg, err := session.Open(t.Context(), o)
 	if err != nil {
 		t.Fatal(err)
 	}

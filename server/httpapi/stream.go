@@ -6,6 +6,7 @@ import (
 	"context"
 	"encoding/json"
 	"net/http"
+	"sync"
 	"time"
 
 	"github.com/go-chi/chi/v5"
@@ -47,7 +48,8 @@ const writeTimeout = 10 * time.Second
 // pingEvery keeps the connection's middle boxes awake and finds dead viewers.
 const pingEvery = 20 * time.Second
 
-// stream is the websocket. The library checks that Origin is ours; the key
+// stream is the websocket. Whoever has it open is there, until they say that
+// they are away: see the API's description. The library checks that Origin is ours; the key
 // decides about the session.
 func (s *Server) stream(w http.ResponseWriter, r *http.Request) {
 	found, p := s.find(r, chi.URLParam(r, "id"))
@@ -66,11 +68,15 @@ func (s *Server) stream(w http.ResponseWriter, r *http.Request) {
 	if err != nil {
 		return // Accept has answered
 	}
-	defer conn.CloseNow()
 	s.viewers.Inc()
 	defer s.viewers.Dec()
-	// Nobody speaks but us; CloseRead answers pings and ends ctx with the peer.
-	ctx = conn.CloseRead(ctx)
+	var hearing sync.WaitGroup
+	defer hearing.Wait()
+	defer conn.CloseNow()
+	hearing.Go(func() {
+		defer cancel()
+		hearPresence(ctx, conn, found)
+	})
 	ping := time.NewTicker(pingEvery)
 	defer ping.Stop()
 	var hangUp <-chan time.Time // set when the session has ended
@@ -79,7 +85,7 @@ func (s *Server) stream(w http.ResponseWriter, r *http.Request) {
 		case e, ok := <-events:
 			if !ok {
 				// The viewer hangs up when it reads "ended". Closing from here
-				// beside CloseRead would send two close frames.
+				// beside hearPresence would send two close frames.
 				events = nil
 				hangUp = time.After(writeTimeout)
 				continue
@@ -97,6 +103,43 @@ func (s *Server) stream(w http.ResponseWriter, r *http.Request) {
 		case <-hangUp:
 			return
 		case <-ctx.Done():
+			return
+		}
+	}
+}
+
+// presence is what a viewer of the stream may say.
+type presence struct {
+	Type string `json:"type"` // here, away
+}
+
+// hearPresence takes what the viewer says, until the connection ends, which ends
+// their being there, too.
+func hearPresence(ctx context.Context, conn *websocket.Conn, in *session.Session) {
+	leave := in.Attend()
+	defer func() {
+		if leave != nil {
+			leave()
+		}
+	}()
+	for {
+		_, b, err := conn.Read(ctx)
+		if err != nil {
+			return
+		}
+		var m presence
+		switch err := json.Unmarshal(b, &m); {
+		case err == nil && m.Type == "here":
+			if leave == nil {
+				leave = in.Attend()
+			}
+		case err == nil && m.Type == "away":
+			if leave != nil {
+				leave()
+				leave = nil
+			}
+		default:
+			conn.Close(websocket.StatusPolicyViolation, "a message that makes no sense")
 			return
 		}
 	}

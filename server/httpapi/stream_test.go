@@ -13,6 +13,7 @@ import (
 	"nhooyr.io/websocket"
 
 	"kabel/server/httpapi"
+	"kabel/server/session"
 )
 
 // TestStream: session and snapshot first, then diffs that lead to what
@@ -69,6 +70,46 @@ func TestStream(t *testing.T) {
 		if m := read(); m.Type == "ended" {
 			break
 		}
+	}
+}
+
+// TestWhoIsAwayIsNotThere: a viewer who says so does not keep the world; what
+// makes no sense ends the connection.
+func TestWhoIsAwayIsNotThere(t *testing.T) {
+	a := newAPI(t, func(o *session.Options) { o.Idle = 20 * time.Millisecond })
+	path, key := a.start("one-namespace")
+	ctx, cancel := context.WithTimeout(t.Context(), 20*time.Second)
+	defer cancel()
+	conn, _, err := websocket.Dial(ctx, a.url+path+"/stream", &websocket.DialOptions{HTTPClient: a.c, HTTPHeader: http.Header{"Authorization": {"Bearer " + key}}})
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer conn.CloseNow()
+	conn.SetReadLimit(-1)
+	for _, m := range []string{`{"type":"here"}`, `{"type":"away"}`, `{"type":"away"}`} {
+		if err := conn.Write(ctx, websocket.MessageText, []byte(m)); err != nil {
+			t.Fatal(err)
+		}
+	}
+	for parked := false; !parked; {
+		_, b, err := conn.Read(ctx)
+		if err != nil {
+			t.Fatal(err)
+		}
+		var m httpapi.Message
+		if err := json.Unmarshal(b, &m); err != nil {
+			t.Fatal(err)
+		}
+		parked = m.Type == "session" && m.Session.State == session.StateParked
+	}
+	if err := conn.Write(ctx, websocket.MessageText, []byte(`{"type":"somewhere"}`)); err != nil {
+		t.Fatal(err)
+	}
+	for err == nil {
+		_, _, err = conn.Read(ctx)
+	}
+	if websocket.CloseStatus(err) != websocket.StatusPolicyViolation {
+		t.Errorf("nonsense: %v", err)
 	}
 }
 

@@ -43,7 +43,9 @@ import (
 //   - "exit" {code}: the shell has ended, 128+n by signal n. Close the socket.
 //   - "ended" {reason}: the terminal was taken away: "closed" (somebody closed
 //     it), "reset" (there is a new world), "deleted" (the session has ended),
-//     "lost" (the world or the sandbox is gone). Close the socket.
+//     "idle" (nobody was there for long, and the world was put away), "total"
+//     (the session has had its time), "lost" (the world or the sandbox is gone).
+//     Close the socket.
 //
 // From the client:
 //

@@ -7,6 +7,7 @@ import (
 	"context"
 	"encoding/json"
 	"fmt"
+	"io"
 	"net/http"
 	"strings"
 	"testing"
@@ -275,4 +276,25 @@ func TestTerminalOfABadClient(t *testing.T) {
 	p.send(websocket.MessageText, fmt.Sprintf(`{"type":"ack","bytes":%d}`, 1<<50))
 	p.types("echo well\r")
 	p.sees("echo well\r\nwell\r\n")
+}
+
+// TestTerminalsAreCounted: an operator sees how many worlds and shells there are.
+func TestTerminalsAreCounted(t *testing.T) {
+	a := newAPI(t)
+	path, key := a.start("one-namespace")
+	a.sit(path+"/terminals/host1", key)
+	res, err := a.c.Get(a.url + "/metrics")
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer res.Body.Close()
+	b, err := io.ReadAll(res.Body)
+	if err != nil {
+		t.Fatal(err)
+	}
+	for _, want := range []string{"kabel_sessions 1\n", "kabel_worlds 1\n", "kabel_terminals 1\n"} {
+		if !strings.Contains(string(b), want) {
+			t.Errorf("no %q in\n%s", want, b)
+		}
+	}
 }

@@ -11,6 +11,7 @@ import (
 	"errors"
 	"fmt"
 	"log/slog"
+	"maps"
 	"slices"
 	"strings"
 	"sync"
@@ -18,6 +19,7 @@ import (
 
 	"kabel/labs"
 	"kabel/sandbox/host"
+	"kabel/sandbox/topo"
 )
 
 // Code is one of the few kinds of problem that a learner is told about; the
@@ -97,8 +99,11 @@ type Options struct {
 	Log     *slog.Logger
 	// MaxSessions that may have a world at once; 0: 300.
 	MaxSessions int
-	// Idle is how long a session nobody looks at keeps its world; 0: 30 minutes.
+	// Idle is how long a session where nobody is keeps its world; 0: for ever.
 	Idle time.Duration
+	// Total is how long a session may have a world in all, before it ends; 0: for
+	// ever.
+	Total time.Duration
 }
 
 // Registry is all the sessions of a server.
@@ -109,6 +114,7 @@ type Registry struct {
 	log     *slog.Logger
 	max     int
 	idle    time.Duration
+	total   time.Duration
 
 	ctx   context.Context // ends with Close
 	stop  context.CancelFunc
@@ -121,12 +127,9 @@ type Registry struct {
 // Open finds the sessions that were kept, takes over the worlds of theirs that
 // still live, and destroys worlds that belong to nobody.
 func Open(ctx context.Context, o Options) (*Registry, error) {
-	r := &Registry{host: o.Host, labs: o.Labs, records: o.Records, log: o.Log, max: o.MaxSessions, idle: o.Idle, sessions: map[string]*Session{}}
+	r := &Registry{host: o.Host, labs: o.Labs, records: o.Records, log: o.Log, max: o.MaxSessions, idle: o.Idle, total: o.Total, sessions: map[string]*Session{}}
 	if r.max == 0 {
 		r.max = 300
-	}
-	if r.idle == 0 {
-		r.idle = 30 * time.Minute
 	}
 	kept, err := r.records.Keys(ctx)
 	if err != nil {
@@ -169,7 +172,9 @@ func Open(ctx context.Context, o Options) (*Registry, error) {
 			r.destroy(w)
 		}
 	}
-	r.tasks.Go(r.parkIdle)
+	if r.idle > 0 || r.total > 0 {
+		r.tasks.Go(r.tend)
+	}
 	return r, nil
 }
 
@@ -200,7 +205,7 @@ func (r *Registry) newSession(rec record) (*Session, error) {
 		return !slices.ContainsFunc(plan.Steps, func(st labs.Step) bool { return st.ID == id })
 	})
 	return &Session{reg: r, plan: plan, text: text, log: r.log, turn: make(chan struct{}, 1), rec: rec, state: StateGone,
-		subs: map[chan Event]struct{}{}, terminals: map[string]*Terminal{}, lastUsed: time.Now()}, nil
+		subs: map[chan Event]struct{}{}, terminals: map[string]*Terminal{}, shells: map[topo.NodeID]bool{}, lastUsed: time.Now()}, nil
 }
 
 // Labs is the catalogue.
@@ -209,28 +214,31 @@ func (r *Registry) Labs() *labs.Catalog { return r.labs }
 // Host is where the worlds are.
 func (r *Registry) Host() host.Host { return r.host }
 
-// Counts tells how many sessions are known and how many have a world.
-func (r *Registry) Counts() (sessions, worlds int) {
-	r.mu.Lock()
-	all := make([]*Session, 0, len(r.sessions))
-	for _, s := range r.sessions {
-		all = append(all, s)
-	}
-	r.mu.Unlock()
+// Counts tells how many sessions are known, how many have a world, and how many
+// terminals are open.
+func (r *Registry) Counts() (sessions, worlds, terminals int) {
+	all := r.all()
 	for _, s := range all {
 		s.mu.Lock()
 		if s.world != nil {
 			worlds++
 		}
+		terminals += len(s.terminals)
 		s.mu.Unlock()
 	}
-	return len(all), worlds
+	return len(all), worlds, terminals
+}
+
+func (r *Registry) all() []*Session {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	return slices.Collect(maps.Values(r.sessions))
 }
 
 // Create starts a session; when it returns, its world stands. The token is the
 // learner's key to it and is not kept.
 func (r *Registry) Create(ctx context.Context, lab, variant, language string) (s *Session, token string, err error) {
-	if _, worlds := r.Counts(); worlds >= r.max {
+	if _, worlds, _ := r.Counts(); worlds >= r.max {
 		return nil, "", &Problem{Code: CodeFull}
 	}
 	token, hash := newToken()
@@ -250,7 +258,7 @@ func (r *Registry) Create(ctx context.Context, lab, variant, language string) (s
 }
 
 // Find is the session id if token is its key; otherwise CodeNoSession, without
-// telling the two cases apart.
+// telling the two cases apart. A session that is found is in use.
 func (r *Registry) Find(id, token string) (*Session, error) {
 	r.mu.Lock()
 	s := r.sessions[id]
@@ -258,11 +266,17 @@ func (r *Registry) Find(id, token string) (*Session, error) {
 	if s == nil || !s.authorises(token) {
 		return nil, &Problem{Code: CodeNoSession, Subject: id}
 	}
+	s.use()
 	return s, nil
 }
 
 // Delete ends a session: its world, its record, its subscribers.
 func (r *Registry) Delete(ctx context.Context, s *Session) error {
+	return r.end(ctx, s, EndDeleted)
+}
+
+// end is Delete with a reason.
+func (r *Registry) end(ctx context.Context, s *Session, why string) error {
 	select {
 	case s.turn <- struct{}{}:
 		defer func() { <-s.turn }()
@@ -275,9 +289,9 @@ func (r *Registry) Delete(ctx context.Context, s *Session) error {
 	s.mu.Lock()
 	w := s.world
 	s.world, s.state, s.ended = nil, StateGone, true
-	s.endTerminals(nil, TerminalDeleted)
+	s.endTerminals(nil, why)
 	s.stopWatch()
-	s.broadcast(Event{Ended: "deleted"})
+	s.broadcast(Event{Ended: why})
 	for ch := range s.subs {
 		delete(s.subs, ch)
 		close(ch)
@@ -298,44 +312,6 @@ func (r *Registry) Close() error {
 	r.stop()
 	r.tasks.Wait()
 	return nil
-}
-
-// parkIdle takes the world from sessions that nobody has looked at for long; it
-// is rebuilt when they come back.
-func (r *Registry) parkIdle() {
-	tick := time.NewTicker(min(r.idle, time.Minute))
-	defer tick.Stop()
-	for {
-		select {
-		case <-r.ctx.Done():
-			return
-		case <-tick.C:
-		}
-		r.mu.Lock()
-		all := make([]*Session, 0, len(r.sessions))
-		for _, s := range r.sessions {
-			all = append(all, s)
-		}
-		r.mu.Unlock()
-		for _, s := range all {
-			r.parkIfIdle(s)
-		}
-	}
-}
-
-func (r *Registry) parkIfIdle(s *Session) {
-	select {
-	case s.turn <- struct{}{}:
-		defer func() { <-s.turn }()
-	default:
-		return // in use
-	}
-	s.mu.Lock()
-	idle := s.world != nil && !s.attended() && time.Since(s.lastUsed) > r.idle
-	s.mu.Unlock()
-	if idle {
-		s.lose()
-	}
 }
 
 // destroy ends a world that nobody needs any more, out of the way of the learner.

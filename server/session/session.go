@@ -10,6 +10,7 @@ import (
 	"errors"
 	"fmt"
 	"log/slog"
+	"maps"
 	"reflect"
 	"slices"
 	"strconv"
@@ -29,6 +30,7 @@ const (
 	StateReady      State = "ready"
 	StateRebuilding State = "rebuilding" // the world was lost or reset and is being made again
 	StateGone       State = "gone"       // the world is not there; the next request rebuilds it
+	StateParked     State = "parked"     // likewise, because nobody was there for long
 )
 
 // StepState is a step's progress.
@@ -50,6 +52,7 @@ type View struct {
 	Current  string        `json:"current,omitempty" doc:"the first step that is not done"`
 	Steps    []StepView    `json:"steps"`
 	Nodes    []topo.NodeID `json:"nodes"`
+	Ends     *Ends         `json:"ends,omitempty" doc:"when the world goes by itself, once that is near"`
 }
 
 // StepView is one step's progress; Hint is for the current step only, chosen by
@@ -86,17 +89,19 @@ type Outcome struct {
 
 // record is what outlives the process.
 type record struct {
-	ID          string                `json:"id"`
-	TokenHash   []byte                `json:"token_hash"`
-	Lab         string                `json:"lab"`
-	Variant     string                `json:"variant"`
-	Language    string                `json:"language"`
-	Created     time.Time             `json:"created"`
-	World       host.WorldID          `json:"world"` // the latest that was made for it
-	Generation  int                   `json:"generation"`
-	Built       bool                  `json:"built"` // World has all that Done says
-	Done        []string              `json:"done"`
-	Predictions map[string]Prediction `json:"predictions,omitempty"`
+	ID          string                 `json:"id"`
+	TokenHash   []byte                 `json:"token_hash"`
+	Lab         string                 `json:"lab"`
+	Variant     string                 `json:"variant"`
+	Language    string                 `json:"language"`
+	Created     time.Time              `json:"created"`
+	World       host.WorldID           `json:"world"` // the latest that was made for it
+	Generation  int                    `json:"generation"`
+	Built       bool                   `json:"built"` // World has all that Done says
+	Done        []string               `json:"done"`
+	Predictions map[string]Prediction  `json:"predictions,omitempty"`
+	Lived       time.Duration          `json:"lived"`             // with a world, up to when this was kept
+	History     map[topo.NodeID]string `json:"history,omitempty"` // of the machines' shells in the world before
 }
 
 // Session is one learner's way through one lab. It is safe for concurrent use.
@@ -123,9 +128,13 @@ type Session struct {
 	view      View // as last told to the subscribers
 	subs      map[chan Event]struct{}
 	terminals map[string]*Terminal
-	opening   int // terminals that are
+	opening   int                  // terminals that are
+	shells    map[topo.NodeID]bool // machines of this world that had one
 	watching  context.CancelFunc
+	attending int
 	lastUsed  time.Time
+	stood     time.Time // when the session got the world, or took it over
+	ending    bool      // a limit is over, and this is being acted on
 	ended     bool
 }
 
@@ -198,7 +207,7 @@ func (s *Session) reach(ctx context.Context) (host.World, error) {
 func (s *Session) present() (w host.World, done int, err error) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
-	s.lastUsed = time.Now()
+	s.used()
 	if s.ended {
 		return nil, 0, &Problem{Code: CodeNoSession}
 	}
@@ -266,7 +275,11 @@ func (s *Session) build(ctx context.Context, n int) (host.World, error) {
 func (s *Session) adopt(w host.World, now topo.Snapshot) {
 	s.mu.Lock()
 	old := s.world
+	s.rec.Lived, s.stood = s.lived(), time.Now()
 	s.world, s.state = w, StateReady
+	if old != w {
+		s.shells = map[topo.NodeID]bool{}
+	}
 	s.now, s.since, s.probes = now, now, nil
 	s.endTerminals(w, TerminalReset)
 	s.stopWatch()
@@ -283,11 +296,7 @@ func (s *Session) adopt(w host.World, now topo.Snapshot) {
 // lose gives the world up. Should it still live somewhere, it is destroyed.
 func (s *Session) lose() {
 	s.mu.Lock()
-	w := s.world
-	s.world, s.state = nil, StateGone
-	s.endTerminals(nil, TerminalLost)
-	s.stopWatch()
-	s.tell()
+	w := s.letGo(StateGone, TerminalLost)
 	s.mu.Unlock()
 	if w != nil {
 		s.reg.destroy(w)
@@ -479,6 +488,7 @@ func (s *Session) Predict(ctx context.Context, stepID, choice string) (View, err
 		return View{}, &Problem{Code: CodeBadChoice, Subject: choice}
 	}
 	s.mu.Lock()
+	s.used()
 	if slices.Contains(s.rec.Done, stepID) {
 		s.mu.Unlock()
 		return View{}, &Problem{Code: CodeStepDone, Subject: stepID}
@@ -523,7 +533,12 @@ func (s *Session) Reset(ctx context.Context, stepID string) (View, error) {
 		}
 	}
 	s.hint = ""
+	s.used()
+	old := s.world
 	s.mu.Unlock()
+	if old != nil {
+		s.gatherHistory(ctx, old)
+	}
 	if _, err := s.build(ctx, n); err != nil {
 		return View{}, err
 	}
@@ -560,7 +575,6 @@ func (s *Session) Subscribe(ctx context.Context) (<-chan Event, error) {
 		}
 		delete(s.subs, ch)
 		close(ch)
-		s.lastUsed = time.Now()
 		if !s.watched() {
 			s.stopWatch()
 		}
@@ -577,6 +591,8 @@ func (s *Session) snapshotRecord() record {
 	for k, v := range s.rec.Predictions {
 		rec.Predictions[k] = v
 	}
+	rec.History = maps.Clone(s.rec.History)
+	rec.Lived = s.lived()
 	return rec
 }
 
@@ -601,6 +617,7 @@ func (s *Session) makeView() View {
 	for _, n := range s.now.Nodes {
 		v.Nodes = append(v.Nodes, n.ID)
 	}
+	v.Ends = s.warned()
 	return v
 }
 

@@ -34,10 +34,12 @@ const (
 
 // Why a terminal was taken away.
 const (
-	TerminalClosed  = "closed"  // by a viewer
-	TerminalReset   = "reset"   // there is a new world
-	TerminalDeleted = "deleted" // with its session
-	TerminalLost    = "lost"    // with its world
+	TerminalClosed  = "closed"   // by a viewer
+	TerminalReset   = "reset"    // there is a new world
+	TerminalDeleted = EndDeleted // with its session
+	TerminalLost    = "lost"     // with its world
+	TerminalIdle    = EndIdle    // with its world, because nobody was there
+	TerminalTotal   = EndTotal   // with its session, which has had its time
 )
 
 // TerminalInfo describes a terminal in a list.
@@ -113,6 +115,7 @@ func (s *Session) OpenTerminal(ctx context.Context, node topo.NodeID, rows, cols
 	}
 	s.opening++
 	s.mu.Unlock()
+	s.plantHistory(ctx, w, node)
 	t.shell, err = w.Terminal(ctx, r)
 	s.mu.Lock()
 	s.opening--
@@ -177,22 +180,6 @@ func (s *Session) endTerminals(but host.World, reason string) {
 // the checks of somebody who types. The caller holds s.mu.
 func (s *Session) watched() bool { return len(s.subs) > 0 || len(s.terminals) > 0 }
 
-// attended says whether somebody is there. The caller holds s.mu.
-func (s *Session) attended() bool {
-	if len(s.subs) > 0 {
-		return true
-	}
-	for _, t := range s.terminals {
-		t.mu.Lock()
-		n := len(t.viewers)
-		t.mu.Unlock()
-		if n > 0 {
-			return true
-		}
-	}
-	return false
-}
-
 // ID names the terminal in its session.
 func (t *Terminal) ID() string { return t.id }
 
@@ -209,7 +196,7 @@ func (t *Terminal) leave(e TerminalEvent) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	delete(s.terminals, t.id)
-	s.lastUsed = time.Now()
+	s.used()
 	if !s.watched() {
 		s.stopWatch()
 	}
@@ -302,6 +289,7 @@ func (t *Terminal) write() {
 // Type types. It waits, as long as ctx allows, while too much was typed that
 // nobody has read.
 func (t *Terminal) Type(ctx context.Context, keys []byte) error {
+	t.session.use()
 	for {
 		t.mu.Lock()
 		if t.end != nil {
@@ -359,9 +347,7 @@ func (v *Viewer) Detach() {
 	delete(t.viewers, v)
 	t.change()
 	t.mu.Unlock()
-	t.session.mu.Lock()
-	defer t.session.mu.Unlock()
-	t.session.lastUsed = time.Now()
+	t.session.use()
 }
 
 // Acknowledge tells that n more bytes have been drawn.

@@ -298,7 +298,7 @@ func TestTerminalAndIdleness(t *testing.T) {
 	v.sees("\r\nhere\r\n")
 	v.viewer.Detach()
 	eventually(t, "the idle world is gone", func() bool { return len(d.worlds(t)) == 0 })
-	if e := v.ends(); e.Ended != session.TerminalLost {
+	if e := v.ends(); e.Ended != session.TerminalIdle {
 		t.Errorf("it ends with %+v", e)
 	}
 }
