@@ -75,6 +75,8 @@ type World interface {
 	// Terminal starts a shell in a node; ctx counts for the start only. The
 	// caller closes it.
 	Terminal(ctx context.Context, r TerminalRequest) (Terminal, error)
+	// Capture sees packets; ctx counts for the opening only. The caller closes it.
+	Capture(ctx context.Context, r CaptureRequest) (Capture, error)
 	// Watch sends a snapshot first and then what changes; a reader that falls
 	// behind gets a snapshot again instead of what it missed. The channel is
 	// closed when ctx ends or the world is gone.

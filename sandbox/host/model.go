@@ -106,12 +106,19 @@ type modelWorld struct {
 	net  *network
 	feed *Feed
 	gone chan struct{}
+
+	captures []*modelCapture // under mu
 }
 
 // end is called once, by who took the world out of the host's map.
 func (w *modelWorld) end() {
 	close(w.gone)
 	w.feed.Close()
+	w.mu.Lock()
+	defer w.mu.Unlock()
+	for _, c := range w.captures {
+		c.End()
+	}
 }
 
 func (w *modelWorld) ID() WorldID { return w.id }
@@ -260,7 +267,14 @@ func (w *modelWorld) Probe(ctx context.Context, p topo.Probe) (topo.ProbeResult,
 	if err != nil {
 		return topo.ProbeResult{}, err
 	}
+	if len(w.captures) > 0 {
+		w.net.tape = &tape{}
+	}
 	res, err := w.net.probe(s, p)
+	if t := w.net.tape; t != nil {
+		w.net.tape = nil
+		w.play(*t, res.Sent)
+	}
 	w.feed.Publish(w.net.nodes()) // it has learned and counted
 	return res, err
 }

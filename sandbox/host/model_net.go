@@ -39,6 +39,7 @@ type network struct {
 	machines []topo.Machine
 	spaces   []*space // in the order of a snapshot's nodes
 	macs     int      // how many were given out
+	tape     *tape    // of the probe that runs; nil while nobody captures
 }
 
 // space is one network namespace.

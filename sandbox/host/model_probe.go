@@ -96,7 +96,8 @@ func (n *network) probe(s *space, p topo.Probe) (topo.ProbeResult, error) {
 	if err != nil {
 		return topo.ProbeResult{}, err
 	}
-	pk := packet{kind: "echo", count: uint64(res.Sent), dst: to, size: 28 + 56, whole: p.DontFragment}
+	x := &exchange{kind: p.Kind, port: port}
+	pk := packet{kind: "echo", about: x, count: uint64(res.Sent), dst: to, size: 28 + 56, whole: p.DontFragment}
 	if p.Size > 0 {
 		pk.size = 28 + p.Size
 	}
@@ -109,6 +110,7 @@ func (n *network) probe(s *space, p topo.Probe) (topo.ProbeResult, error) {
 		}
 	default:
 		if reason == "" && !there.serves(p.Kind, port) {
+			x.refused = true
 			reason = topo.ReasonRefused
 			if p.Kind == topo.ProbeUDP || p.Kind == topo.ProbeDNS {
 				reason = topo.ReasonPortUnreachable
@@ -189,6 +191,14 @@ type packet struct {
 	whole      bool // must not be fragmented
 	fragmented bool
 	depth      int // of tunnels around it
+
+	// What only a capture sees.
+	ttl              uint8
+	about            *exchange
+	inner            func(seq uint16) []byte // in a tunnel, or what an error is about
+	code             uint8                   // of an error
+	expired          bool                    // the error is that its TTL ran out
+	srcPort, dstPort uint16                  // of a tunnel
 }
 
 // maxHops is a packet's TTL; maxDepth bounds tunnels in tunnels.
@@ -208,7 +218,7 @@ func (n *network) roundTrip(s *space, pk packet) (*space, []*space, topo.Reason)
 	if !pk.src.IsValid() {
 		return nil, hops, topo.ReasonTimeout
 	}
-	back, _, lost := n.walk(there, packet{kind: "reply", count: pk.count, src: pk.dst, dst: pk.src, size: pk.size})
+	back, _, lost := n.walk(there, packet{kind: "reply", count: pk.count, src: pk.dst, dst: pk.src, size: pk.size, about: pk.about, inner: pk.bytes})
 	if lost != "" || back != s {
 		return nil, hops, topo.ReasonTimeout
 	}
@@ -233,7 +243,8 @@ func (n *network) complain(at, s *space, pk packet, why topo.Reason) topo.Reason
 	if pk.kind == "error" || !pk.src.IsValid() {
 		return topo.ReasonTimeout
 	}
-	to, _, lost := n.walk(at, packet{kind: "error", count: pk.count, src: at.source(pk.src), dst: pk.src, size: pk.size, depth: pk.depth})
+	code := map[topo.Reason]uint8{topo.ReasonHostUnreachable: 1, topo.ReasonTooBig: 4}[why]
+	to, _, lost := n.walk(at, packet{kind: "error", count: pk.count, src: at.source(pk.src), dst: pk.src, size: pk.size, depth: pk.depth, inner: pk.bytes, code: code})
 	if lost != "" || to != s {
 		return topo.ReasonTimeout
 	}
@@ -273,6 +284,7 @@ func (n *network) walk(s *space, pk packet) (at *space, hops []*space, why topo.
 		return nil, nil, topo.ReasonProhibited
 	}
 	at = s
+	pk.ttl = maxHops
 	var in *link // that it came to at by
 	for range maxHops {
 		if l := at.owner(pk.dst); l != nil {
@@ -281,6 +293,9 @@ func (n *network) walk(s *space, pk packet) (at *space, hops []*space, why topo.
 			}
 			if at == s && !at.link("lo").Up || at.policies["INPUT"] == "DROP" {
 				return nil, hops, topo.ReasonTimeout
+			}
+			if at == s {
+				n.tape.note(at.link("lo"), false, func(seq uint16) []byte { return ethernet("", "", etherType(pk.dst), pk.bytes(seq)) })
 			}
 			at.counts(taken[pk.kind], pk)
 			return at, hops, ""
@@ -322,6 +337,7 @@ func (n *network) walk(s *space, pk packet) (at *space, hops []*space, why topo.
 				return nil, hops, topo.ReasonTimeout
 			}
 			at.counts("Ip.ForwDatagrams", pk)
+			pk.ttl--
 		}
 		next := pk.dst
 		// A gateway that is one's own address is none: the kernel asks for the
@@ -365,24 +381,37 @@ func (n *network) cross(out *link, next netip.Addr, pk packet) (*link, topo.Reas
 	if out.Kind == "tun" {
 		return n.tunnelled(out, pk)
 	}
-	filtered := false
-	in := arp(out, out.MAC, next, map[*link]bool{}, &filtered)
+	t := &trail{}
+	if out.Kind == "bridge" {
+		t.pass(out, true)
+	}
+	in := arp(out, out.MAC, next, map[*link]bool{}, t)
+	asker := pk.src
+	if out.in.owner(asker) == nil { // forwarded: it asks from an address of its own
+		asker = out.in.source(next)
+	}
+	if in == nil || !out.in.knows(next, out.Name, in.MAC) {
+		t.ask(n.tape, out, asker, next, in)
+	}
 	if in == nil {
 		out.in.learn(topo.Neighbour{IP: next, Dev: out.Name, State: "failed"})
 		return nil, topo.ReasonHostUnreachable
 	}
 	out.in.learn(topo.Neighbour{IP: next, MAC: in.MAC, Dev: out.Name, State: "reachable"})
-	asker := pk.src
-	if out.in.owner(asker) == nil { // forwarded: it asks from an address of its own
-		asker = out.in.source(next)
-	}
 	if asker.IsValid() {
 		in.in.learn(topo.Neighbour{IP: asker, MAC: out.MAC, Dev: in.Name, State: "reachable"})
 	}
-	if filtered {
+	t.carry(n.tape, out, in, pk)
+	if t.filtered {
 		return nil, topo.ReasonTimeout
 	}
 	return in, ""
+}
+
+func (s *space) knows(ip netip.Addr, dev, mac string) bool {
+	return slices.ContainsFunc(s.neighbours, func(e topo.Neighbour) bool {
+		return e.IP == ip && e.Dev == dev && e.MAC == mac && e.State != "failed"
+	})
 }
 
 // learn takes a neighbour in place of what was known, unless that is permanent.
@@ -421,12 +450,16 @@ func (n *network) tunnelled(out *link, pk packet) (*link, topo.Reason) {
 	if !outer.src.IsValid() {
 		outer.src = out.in.source(outer.dst)
 	}
+	n.tape.note(out, true, pk.bytes)
+	outer.inner = func(seq uint16) []byte { return append([]byte{0, 0, 8, 0}, pk.bytes(seq)...) }
+	outer.srcPort, outer.dstPort = t.local.Port(), t.remote.Port()
 	far, _, lost := n.walk(out.in, outer)
 	if lost != "" {
 		return nil, topo.ReasonTimeout
 	}
 	for _, l := range far.links {
 		if l.tunnel != nil && l.Up && l.tunnel.local.Port() == t.remote.Port() {
+			n.tape.note(l, false, pk.bytes)
 			return l, ""
 		}
 	}
@@ -436,8 +469,8 @@ func (n *network) tunnelled(out *link, pk packet) (*link, topo.Reason) {
 // arp finds who answers for ip behind out: an interface with carrier that is no
 // bridge port, in a namespace that owns ip (any of its addresses will do, as
 // with arp_ignore 0). The bridges on the way learn where the asker, from, and
-// the answerer are. filtered tells that iptables drops what is bridged there.
-func arp(out *link, from string, ip netip.Addr, seen map[*link]bool, filtered *bool) *link {
+// the answerer are.
+func arp(out *link, from string, ip netip.Addr, seen map[*link]bool, t *trail) *link {
 	if seen[out] || !out.carrier() {
 		return nil
 	}
@@ -448,7 +481,7 @@ func arp(out *link, from string, ip netip.Addr, seen map[*link]bool, filtered *b
 			if port.master != out {
 				continue
 			}
-			if in := arp(port, from, ip, seen, filtered); in != nil {
+			if in := arp(port, from, ip, seen, t); in != nil {
 				s.learnMAC(in.MAC, port)
 				return in
 			}
@@ -456,28 +489,37 @@ func arp(out *link, from string, ip netip.Addr, seen map[*link]bool, filtered *b
 		return nil
 	}
 	in := out.peer
-	switch {
-	case in == nil:
+	if in == nil {
 		return nil
+	}
+	mark := len(t.way)
+	t.pass(out, true)
+	t.pass(in, false)
+	switch {
 	case in.master != nil && in.master.Up:
-		return in.bridged(from, ip, seen, filtered)
+		if found := in.bridged(from, ip, seen, t); found != nil {
+			return found
+		}
 	case in.master == nil && in.in.owner(ip) != nil:
 		return in
 	}
+	t.way = t.way[:mark]
 	return nil
 }
 
 // bridged goes on with arp from the bridge port in.
-func (in *link) bridged(from string, ip netip.Addr, seen map[*link]bool, filtered *bool) *link {
+func (in *link) bridged(from string, ip netip.Addr, seen map[*link]bool, t *trail) *link {
 	br, s := in.master, in.in
 	seen[in] = true
 	s.learnMAC(from, in)
 	if s.owner(ip) != nil {
+		t.pass(br, false)
 		return br
 	}
-	found := arp(br, from, ip, seen, filtered)
+	t.flooded = append(t.flooded, glimpse{link: br})
+	found := arp(br, from, ip, seen, t)
 	if found != nil && s.policies["FORWARD"] == "DROP" && s.shownSysctls()[bridgeCallIptables] == "1" {
-		*filtered = true
+		t.filtered = true
 	}
 	return found
 }

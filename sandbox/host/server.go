@@ -36,6 +36,7 @@ type server struct {
 	busy      map[WorldID]int               // calls in flight by world
 	streams   map[WorldID]*stream
 	terminals map[string]*servedTerminal
+	captures  map[string]*servedCapture
 }
 
 // Serve answers requests for the host h under the name id, until ctx ends or the
@@ -88,7 +89,7 @@ func Serve(ctx context.Context, nc *nats.Conn, h Host, id string) error {
 }
 
 func newServer(nc *nats.Conn, h Host, id string) *server {
-	return &server{nc: nc, host: h, id: id, cancels: map[string]context.CancelFunc{}, busy: map[WorldID]int{}, streams: map[WorldID]*stream{}, terminals: map[string]*servedTerminal{}}
+	return &server{nc: nc, host: h, id: id, cancels: map[string]context.CancelFunc{}, busy: map[WorldID]int{}, streams: map[WorldID]*stream{}, terminals: map[string]*servedTerminal{}, captures: map[string]*servedCapture{}}
 }
 
 // stop takes no more requests and ends all streams.
@@ -102,6 +103,9 @@ func (s *server) stop(sub *nats.Subscription) {
 	}
 	for _, t := range s.terminals {
 		t.cancel()
+	}
+	for _, c := range s.captures {
+		c.cancel()
 	}
 }
 
@@ -242,7 +246,7 @@ func (s *server) do(ctx context.Context, v verb, r request) (out reply, err erro
 	case verbUnwatch:
 		s.unwatch(r.World, r.Lease)
 		return out, nil
-	case verbWorld, verbApply, verbExec, verbProbe, verbSnapshot, verbDestroy, verbWatch, verbTerminal:
+	case verbWorld, verbApply, verbExec, verbProbe, verbSnapshot, verbDestroy, verbWatch, verbTerminal, verbCapture:
 	default:
 		return out, Errorf(CodeInvalid, "there is no request %q", v)
 	}
@@ -280,6 +284,11 @@ func (s *server) do(ctx context.Context, v verb, r request) (out reply, err erro
 			return missing("a terminal")
 		}
 		err = s.openTerminal(ctx, w, r.Lease, *r.Terminal)
+	case verbCapture:
+		if r.Capture == nil {
+			return missing("a capture")
+		}
+		err = s.openCapture(ctx, w, r.Lease, *r.Capture)
 	case verbWatch:
 		if r.Lease == "" {
 			return missing("a lease")

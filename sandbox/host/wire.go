@@ -49,6 +49,7 @@ const (
 	verbWatch    verb = "watch"    // take or renew a lease on a world's stream
 	verbUnwatch  verb = "unwatch"  // give it back
 	verbTerminal verb = "terminal" // see terminal_line.go
+	verbCapture  verb = "capture"  // see capture_wire.go
 	verbCancel   verb = "cancel"   // the caller of the request in headerID is gone
 )
 
@@ -72,6 +73,7 @@ type request struct {
 	Probe    *topo.Probe      `json:"probe,omitempty"`
 	Lease    string           `json:"lease,omitempty"`
 	Terminal *TerminalRequest `json:"terminal,omitempty"`
+	Capture  *CaptureRequest  `json:"capture,omitempty"`
 }
 
 // reply has Error, or what the verb gives.
