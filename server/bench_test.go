@@ -52,15 +52,11 @@ func modelTwoLab() fstest.MapFS {
 	return fstest.MapFS{"model/lab.yaml": {Data: []byte(lab.String())}, "model/en.md": {Data: []byte(text.String())}}
 }
 
-// BenchmarkModelTwoThroughTheAPI builds Model 2 by the buttons of its lab, over
-// HTTP, the engine's wire and netlink, and by the same commands as a shell script
-// in the same machine, in turn. It reports the medians and script:steps.
-func BenchmarkModelTwoThroughTheAPI(b *testing.B) {
+// serveForBench is a server and a sandbox in this process, with the engine's wire
+// between them.
+func serveForBench(b *testing.B, catalog *labs.Catalog) (*session.Registry, *httptest.Server) {
+	b.Helper()
 	log := slog.New(slog.DiscardHandler)
-	catalog, err := labs.Load(modelTwoLab())
-	if err != nil {
-		b.Fatal(err)
-	}
 	yard, err := jail.Open(jail.Options{StateDir: b.TempDir(), Log: log})
 	if err != nil {
 		b.Fatal(err)
@@ -106,6 +102,18 @@ func BenchmarkModelTwoThroughTheAPI(b *testing.B) {
 			}
 		}
 	})
+	return reg, srv
+}
+
+// BenchmarkModelTwoThroughTheAPI builds Model 2 by the buttons of its lab, over
+// HTTP, the engine's wire and netlink, and by the same commands as a shell script
+// in the same machine, in turn. It reports the medians and script:steps.
+func BenchmarkModelTwoThroughTheAPI(b *testing.B) {
+	catalog, err := labs.Load(modelTwoLab())
+	if err != nil {
+		b.Fatal(err)
+	}
+	reg, srv := serveForBench(b, catalog)
 
 	call := func(path, key string, in any) map[string]any {
 		body, err := json.Marshal(in)
@@ -172,4 +180,68 @@ func BenchmarkModelTwoThroughTheAPI(b *testing.B) {
 	b.ReportMetric(ms(median(steps)), "ms/steps")
 	b.ReportMetric(ms(median(shell)), "ms/script")
 	b.ReportMetric(float64(median(shell))/float64(median(steps)), "script:steps")
+}
+
+// BenchmarkReset makes the world anew as it is at the start of each step of
+// models 1, 2 and 4, and beside it new sessions, whose worlds have no steps done.
+// It reports percentiles in milliseconds over all steps of a lab, and the median
+// of the step that takes longest.
+func BenchmarkReset(b *testing.B) {
+	catalog, err := labs.BuiltIn()
+	if err != nil {
+		b.Fatal(err)
+	}
+	reg, _ := serveForBench(b, catalog)
+	for _, lab := range []string{"one-namespace", "one-host-bridge", "two-hosts-overlay-tun"} {
+		b.Run(lab, func(b *testing.B) {
+			var create, all []time.Duration
+			steps := map[string][]time.Duration{}
+			for b.Loop() {
+				began := time.Now()
+				s, _, err := reg.Create(b.Context(), lab, "", "en")
+				if err != nil {
+					b.Fatal(err)
+				}
+				create = append(create, time.Since(began))
+				for _, step := range s.View().Steps {
+					// The world before goes out of the way of a learner, not of
+					// one who resets without a pause.
+					eventually(b, "one world lives", func() bool {
+						worlds, err := reg.Host().Worlds(b.Context())
+						return err == nil && len(worlds) == 1
+					})
+					began := time.Now()
+					v, err := s.Reset(b.Context(), step.ID)
+					if err != nil {
+						b.Fatal(err)
+					}
+					took := time.Since(began)
+					if v.Current != step.ID {
+						b.Fatalf("reset to %s is at %s", step.ID, v.Current)
+					}
+					all, steps[step.ID] = append(all, took), append(steps[step.ID], took)
+				}
+				if err := reg.Delete(b.Context(), s); err != nil {
+					b.Fatal(err)
+				}
+			}
+			share := func(d []time.Duration, p float64) float64 {
+				slices.Sort(d)
+				return d[int(p*float64(len(d)-1))].Seconds() * 1000
+			}
+			slowest, median := "", 0.0
+			for id, took := range steps {
+				b.Logf("%s: p50 %.1f ms, p95 %.1f ms", id, share(took, 0.5), share(took, 0.95))
+				if m := share(took, 0.5); m > median {
+					slowest, median = id, m
+				}
+			}
+			b.Logf("the slowest is %s", slowest)
+			b.ReportMetric(share(create, 0.5), "create-p50-ms")
+			b.ReportMetric(share(create, 0.95), "create-p95-ms")
+			b.ReportMetric(share(all, 0.5), "reset-p50-ms")
+			b.ReportMetric(share(all, 0.95), "reset-p95-ms")
+			b.ReportMetric(median, "slowest-step-p50-ms")
+		})
+	}
 }

@@ -241,22 +241,9 @@ func (s *Session) build(ctx context.Context, n int) (host.World, error) {
 		}
 		return nil, err
 	}
-	for _, step := range s.plan.Steps[:n] {
-		if _, err := w.Apply(ctx, ops(step.Do)); err != nil {
-			s.lose()
-			err = errors.Join(fmt.Errorf("replay step %s: %w", step.ID, err), w.Destroy(context.WithoutCancel(ctx)))
-			return nil, err
-		}
-		// A check that needs more than the state, such as a ping, is not waited
-		// out: what a program brings up is state.
-		settle(ctx, ops(step.Do), func() bool {
-			now, err := w.Snapshot(ctx)
-			if err != nil {
-				return true // the next request will tell
-			}
-			done, err := step.Check.Eval(ctx, labs.State{Now: now, Since: now})
-			return done || err != nil
-		})
+	if err := s.replay(ctx, w, s.plan.Steps[:n]); err != nil {
+		s.lose()
+		return nil, errors.Join(err, w.Destroy(context.WithoutCancel(ctx)))
 	}
 	now, err := w.Snapshot(ctx)
 	if err != nil {
@@ -269,6 +256,32 @@ func (s *Session) build(ctx context.Context, n int) (host.World, error) {
 	rec = s.snapshotRecord()
 	s.mu.Unlock()
 	return w, s.reg.save(ctx, rec)
+}
+
+// replay does steps in a new world, as many as it can at once.
+func (s *Session) replay(ctx context.Context, w host.World, steps []labs.Step) error {
+	var waiting []topo.Placed
+	for i, step := range steps {
+		waiting = append(waiting, ops(step.Do)...)
+		if !leavesProgram(waiting) && i < len(steps)-1 {
+			continue
+		}
+		if _, err := w.Apply(ctx, waiting); err != nil {
+			return fmt.Errorf("replay up to step %s: %w", step.ID, err)
+		}
+		// A check that needs more than the state, such as a ping, is not waited
+		// out: what a program brings up is state.
+		settle(ctx, waiting, func() bool {
+			now, err := w.Snapshot(ctx)
+			if err != nil {
+				return true // the next request will tell
+			}
+			done, err := step.Check.Eval(ctx, labs.State{Now: now, Since: now})
+			return done || err != nil
+		})
+		waiting = nil
+	}
+	return nil
 }
 
 // adopt makes w the session's world, seen as now, and destroys the one before.
@@ -425,10 +438,14 @@ func (s *Session) act(ctx context.Context, w host.World, do []topo.Placed, ask [
 // it is there for.
 const settling = 2 * time.Second
 
+func leavesProgram(do []topo.Placed) bool {
+	return slices.ContainsFunc(do, func(p topo.Placed) bool { r, ok := p.Op.(topo.Run); return ok && r.Background })
+}
+
 // settle waits until done, if a program was left running by the ops: what such
 // a program does, it does when it is scheduled.
 func settle(ctx context.Context, do []topo.Placed, done func() bool) {
-	if !slices.ContainsFunc(do, func(p topo.Placed) bool { r, ok := p.Op.(topo.Run); return ok && r.Background }) {
+	if !leavesProgram(do) {
 		return
 	}
 	ctx, cancel := context.WithTimeout(ctx, settling)
