@@ -23,6 +23,14 @@ function contrast(a: string, b: string): number {
   return (x + 0.05) / (y + 0.05);
 }
 
+/** What `color-mix(in srgb, over part, under)` gives. */
+function mixed(over: string, part: number, under: string): string {
+  const channel = (hex: string, i: number): number => parseInt(hex.slice(i, i + 2), 16);
+  const mix = (i: number): number => Math.round(channel(over, i) * part + channel(under, i) * (1 - part));
+  return `#${[1, 3, 5].map((i) => mix(i).toString(16).padStart(2, '0')).join('')}`;
+}
+
+const protocols = [...tokens.keys()].filter((name) => name.startsWith('proto-'));
 const grounds = ['bg', 'card', 'raised'];
 const text: [string, string[]][] = [
   ['fg', [...grounds, 'accent-soft', 'ok-soft', 'bad-soft', 'warn-soft']],
@@ -33,6 +41,7 @@ const text: [string, string[]][] = [
   ['bad', ['card', 'raised', 'bad-soft']],
   ['warn', ['card', 'warn-soft']],
   ['tunnel', ['card']],
+  ...protocols.map((p): [string, string[]] => [p, [...grounds, 'accent-soft']]),
 ];
 // Signs and lines that carry meaning: 3 is enough.
 const signs: [string, string[]][] = [
@@ -58,3 +67,18 @@ test.each(['light', 'dark'] as const)('%s has contrast enough', (theme) => {
   check(signs, 3);
   expect(faults).toEqual([]);
 });
+
+test.each(['light', 'dark'] as const)(
+  'a protocol can be read on its own tint, and what is written on it: %s',
+  (theme) => {
+    const colour = (name: string): string => tokens.get(name)?.[theme] ?? '';
+    expect(protocols).toHaveLength(8);
+    const faults = protocols.flatMap((p) => [
+      ...['card', 'accent-soft']
+        .filter((under) => contrast(colour(p), mixed(colour(p), 0.1, colour(under))) < 4.5)
+        .map((under) => `${p} on its tint over ${under}`),
+      ...(contrast(colour('bg'), colour(p)) < 4.5 ? [`bg on ${p}`] : []),
+    ]);
+    expect(faults).toEqual([]);
+  },
+);
