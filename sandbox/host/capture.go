@@ -78,8 +78,9 @@ type Capture interface {
 
 // CaptureBatch is what a reader gets at a time.
 type CaptureBatch struct {
-	// Interfaces are those that the records are of, each told once, before its
-	// first record, and once more when it is gone. They may come twice.
+	// Interfaces are those that the records are of, each told once, not later than
+	// its first record, and once more as gone, not earlier than its last. What is
+	// told may be told again.
 	Interfaces []CaptureInterface `json:"interfaces,omitempty"`
 	Records    []CaptureRecord    `json:"-"`
 	// Flows are told, as far as possible, not later than the records that they

@@ -25,6 +25,9 @@ func (w *modelWorld) Capture(_ context.Context, r CaptureRequest) (Capture, erro
 	if err != nil {
 		return nil, err
 	}
+	if !filter(r.Filter).valid() {
+		return nil, Errorf(CodeInvalid, "the filter is no program")
+	}
 	w.mu.Lock()
 	defer w.mu.Unlock()
 	if err := w.alive(); err != nil {
@@ -96,6 +99,10 @@ func (c *modelCapture) see(g glimpse, at time.Time, frame []byte) {
 	if c.request.Node != "" && c.request.Node != g.in.id || c.request.Link != "" && c.request.Link != g.Name {
 		return
 	}
+	kept := int(min(filter(c.request.Filter).run(seen{frame, g.hardware(), g.out}), uint32(c.request.Snap), uint32(len(frame))))
+	if kept == 0 {
+		return
+	}
 	var b CaptureBatch
 	i, ok := c.known[g.link]
 	if !ok || i.Node != g.in.id || i.Link != g.Name {
@@ -104,8 +111,19 @@ func (c *modelCapture) see(g glimpse, at time.Time, frame []byte) {
 		c.known[g.link] = i
 		b.Interfaces = []CaptureInterface{i}
 	}
-	b.Records = []CaptureRecord{{Interface: i.ID, Time: at, Out: g.out, Length: len(frame), Data: frame[:min(len(frame), c.request.Snap)]}}
+	b.Records = []CaptureRecord{{Interface: i.ID, Time: at, Out: g.out, Length: len(frame), Data: frame[:kept]}}
 	c.Put(b)
+}
+
+// look tells of interfaces that are gone. The caller holds world.mu.
+func (c *modelCapture) look() {
+	for l, i := range c.known {
+		if !slices.Contains(c.world.net.spaces, l.in) || !slices.Contains(l.in.links, l) {
+			delete(c.known, l)
+			i.Gone = true
+			c.Put(CaptureBatch{Interfaces: []CaptureInterface{i}})
+		}
+	}
 }
 
 func (l *link) hardware() uint16 {

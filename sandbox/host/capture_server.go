@@ -7,6 +7,7 @@ import (
 	"errors"
 	"fmt"
 	"io"
+	"slices"
 	"sync"
 	"time"
 
@@ -177,7 +178,17 @@ func (c *servedCapture) wanted() bool {
 
 // send sends a batch in frames, and waits where the window is full.
 func (c *servedCapture) send(w *captureWriter, b CaptureBatch) error {
-	for first := true; first || len(b.Records)+len(b.Interfaces)+len(b.Flows) > 0; first = false {
+	var gone []CaptureInterface // which are told after their last packets
+	b.Interfaces = slices.DeleteFunc(b.Interfaces, func(i CaptureInterface) bool {
+		if i.Gone {
+			gone = append(gone, i)
+		}
+		return i.Gone
+	})
+	for first := true; first || len(b.Records)+len(b.Interfaces)+len(b.Flows)+len(gone) > 0; first = false {
+		if len(b.Records)+len(b.Interfaces)+len(b.Flows) == 0 {
+			b.Interfaces, gone = gone, nil
+		}
 		for {
 			c.mu.Lock()
 			under := w.position - min(c.taken, w.position)

@@ -149,6 +149,9 @@ func (w *modelWorld) Apply(ctx context.Context, ops []topo.Placed) (topo.Snapsho
 		return topo.Snapshot{}, err
 	}
 	err := w.net.applyAll(ops)
+	for _, c := range w.captures {
+		c.look()
+	}
 	w.feed.Publish(w.net.nodes())
 	return w.feed.Now(), err
 }

@@ -98,6 +98,7 @@ func (w *World) read(d depth) ([]topo.Node, error) {
 		return nil, err
 	}
 	resolvePeers(all)
+	w.captures.show(all)
 	gone := func(cookie uint64) bool { return !alive[cookie] }
 	maps.DeleteFunc(w.picture.quiet, func(c uint64, _ quiet) bool { return gone(c) })
 	maps.DeleteFunc(w.picture.firewall, func(c uint64, _ firewall) bool { return gone(c) })

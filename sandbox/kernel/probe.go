@@ -55,6 +55,9 @@ func (w *World) Probe(ctx context.Context, p topo.Probe) (topo.ProbeResult, erro
 		return topo.ProbeResult{}, host.Errorf(host.CodeInvalid, "probe from %s: %w", p.From, err)
 	}
 	defer ns.close()
+	if err := w.captures.covered(ctx); err != nil {
+		return topo.ProbeResult{}, w.unlessGone(err)
+	}
 	at := &prober{home: w.host.home, netns: ns.fd, probe: p}
 	res := topo.ProbeResult{Probe: p, At: time.Now()}
 	if p.Kind == topo.ProbeTraceroute {

@@ -38,6 +38,8 @@ type World struct {
 	watchers int
 	observer *observer // while there are watchers
 
+	captures captures
+
 	reading    sync.Mutex // guards the picture
 	picture    picture
 	rulesMoved atomic.Bool // nf_tables had an event since the last reading
@@ -291,6 +293,9 @@ func (w *World) Exec(ctx context.Context, r host.ExecRequest) (host.ExecResult, 
 	if err := w.named(r.Node); err != nil {
 		return host.ExecResult{}, host.Errorf(host.CodeInvalid, "%w", err)
 	}
+	if err := w.captures.covered(ctx); err != nil {
+		return host.ExecResult{}, w.unlessGone(err)
+	}
 	got, err := m.Exec(ctx, jail.Command{Argv: r.Argv, Netns: r.Node.Netns(), Stdin: r.Stdin,
 		Timeout: r.Timeout, MaxOutput: host.MaxExecOutput})
 	if err != nil {
@@ -336,9 +341,10 @@ func (w *World) finish() error {
 	if w.feed != nil {
 		w.feed.Close()
 	}
+	err := w.captures.end() // before their namespaces go
 	w.alive.Lock()
 	defer w.alive.Unlock()
-	err := w.box.Kill()
+	err = errors.Join(err, w.box.Kill())
 	w.host.forget(w)
 	return err
 }

@@ -54,6 +54,14 @@ func Test(t *testing.T, open func(t *testing.T) host.Host) {
 		{"a terminal that nobody reads waits, and holds up nobody", terminalWaits},
 		{"a terminal ends with its shell, its world or when it is closed", terminalEnds},
 		{"a terminal that makes no sense is refused", terminalRefused},
+		{"a capture sees a packet at every interface that it crosses", captureSees},
+		{"a capture sees one node or one interface, if asked", captureOneInterface},
+		{"a capture keeps what its filter and its length say", captureFilters},
+		{"a capture that makes no sense is refused", captureRefused},
+		{"a capture sees a namespace that is made later, and lets go of it", captureFollows},
+		{"a capture sees each packet of a loopback once", captureLoopback},
+		{"a capture that nobody reads loses the oldest and counts them", captureSlowReader},
+		{"a capture ends when it is closed and with its world", captureEnds},
 		{"a destroyed world is gone for all", destroyed},
 	} {
 		t.Run(c.name, func(t *testing.T) { c.test(t, open(t)) })
