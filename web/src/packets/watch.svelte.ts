@@ -11,6 +11,7 @@ interface Parts {
     packets: Packets;
     picture: Picture;
     part: 'cables' | 'dots';
+    zoom?: number;
     choose?: (cable: Cable) => void;
   }>;
 }
