@@ -36,6 +36,10 @@ func boxInit() error {
 				return func() (reply, []int) { return failed(err), nil }
 			}
 			return func() (reply, []int) { return reply{}, []int{pidfd} }
+		case r.Op == "netns-room" && plan != nil:
+			return func() (reply, []int) {
+				return failed(onOwnThread(func() error { return unix.Unshare(unix.CLONE_NEWNET) })), nil
+			}
 		}
 		return refuse(r)
 	})

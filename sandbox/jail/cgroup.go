@@ -163,10 +163,12 @@ type boxCgroup struct {
 	unified *os.File   // the directory of version 2 to be cloned into; nil if there is none
 	procs   []string   // cgroup.procs files of all processes; empty if there is no hierarchy that tells
 	joins   []*os.File // a program writes "0" to each of them to be the learner's
+	meters  meters     // where the kernel counts
 }
 
 // add makes the groups of a box.
 func (g cgroups) add(name string, l Limits) (b boxCgroup, err error) {
+	b.meters = meters{}
 	for c, top := range g.v1 {
 		if err = b.addV1(filepath.Join(top, name), c, l); err != nil {
 			break
@@ -203,11 +205,13 @@ func (b *boxCgroup) addV1(dir, controller string, l Limits) error {
 	}
 	b.tasks = append(b.tasks, filepath.Join(dir, "tasks"))
 	learner := filepath.Join(dir, "learner")
+	b.meters[controller] = meter{dir: learner}
 	switch controller {
 	case "memory":
+		b.meters[controller] = meter{dir: dir}
 		// Without the second, sockets' buffers are not counted at all. Not every
 		// kernel has it.
-		err := writeAll(dir, "memory.kmem.tcp.limit_in_bytes", 64<<20)
+		err := writeAll(dir, "memory.kmem.tcp.limit_in_bytes", SocketMiB<<20)
 		if err != nil && !errors.Is(err, os.ErrNotExist) && !errors.Is(err, unix.EOPNOTSUPP) {
 			return err
 		}
@@ -249,8 +253,10 @@ func (b *boxCgroup) addV2(dir string, has []string, l Limits) (err error) {
 		}
 	}
 	for _, c := range has {
+		b.meters[c] = meter{dir: learner, v2: true}
 		switch c {
 		case "memory":
+			b.meters[c] = meter{dir: dir, v2: true}
 			if err = writeAll(dir, "memory.max", l.MemoryMiB<<20); err != nil {
 				return err
 			}

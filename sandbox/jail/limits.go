@@ -108,8 +108,9 @@ func (l Limits) setRlimits() error {
 	})
 }
 
-// setLearnerRlimits is for the shim: without a pids cgroup it is what stops a
-// fork bomb before it can starve the machine's init.
+// setLearnerRlimits is for the shim, without a pids cgroup: it is what stops a
+// fork bomb before it can starve the machine's init. With one it would stop it
+// first, and nobody counts how often.
 func (l Limits) setLearnerRlimits() error {
 	return setRlimits(map[int]syscall.Rlimit{
 		unix.RLIMIT_NPROC: {Cur: uint64(l.Pids), Max: uint64(l.Pids)},

@@ -24,10 +24,11 @@ type Machine struct {
 	netns  int
 	mount  int // /proc/PID/mountinfo
 	root   int // its root directory
+	devpts int // its mount
 }
 
 func newMachine(b *Box, name string) *Machine {
-	return &Machine{box: b, name: name, netns: -1, mount: -1, root: -1}
+	return &Machine{box: b, name: name, netns: -1, mount: -1, root: -1, devpts: -1}
 }
 
 func (m *Machine) start(ctx context.Context) error {
@@ -50,8 +51,12 @@ func (m *Machine) start(ctx context.Context) error {
 	if m.pid, err = pidOf(out[0]); err != nil {
 		return err
 	}
-	plan := &mcPlan{Name: m.name, OneID: m.box.yard.ids.size == 1, Limits: m.box.yard.limits}
-	var fds []int
+	if m.devpts, err = newDevpts(); err != nil {
+		return err
+	}
+	_, counted := m.box.groups.meters["pids"]
+	plan := &mcPlan{Name: m.name, OneID: m.box.yard.ids.size == 1, Limits: m.box.yard.limits, Counted: counted}
+	fds := []int{m.devpts}
 	for _, j := range m.box.groups.joins {
 		fds = append(fds, int(j.Fd()))
 	}
@@ -74,7 +79,7 @@ func (m *Machine) close() {
 	if m.ctl != nil {
 		m.ctl.close()
 	}
-	for _, fd := range []int{m.netns, m.mount, m.root} {
+	for _, fd := range []int{m.netns, m.mount, m.root, m.devpts} {
 		if fd >= 0 {
 			unix.Close(fd)
 		}

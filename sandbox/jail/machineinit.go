@@ -11,12 +11,14 @@ import (
 	"golang.org/x/sys/unix"
 )
 
-// mcPlan is what a machine init needs to know. With it come the files by which a
-// program joins the learner's cgroups.
+// mcPlan is what a machine init needs to know. With it come its devpts and the
+// files by which a program joins the learner's cgroups.
 type mcPlan struct {
 	Name   string `json:"name"`
 	OneID  bool   `json:"one_id,omitempty"`
 	Limits Limits `json:"limits"`
+	// Counted: a control group counts the processes.
+	Counted bool `json:"counted,omitempty"`
 }
 
 // program is what a machine init shall start. With it come stdin, stdout and
@@ -92,7 +94,10 @@ func (m *machineState) begin(r request, fds []int) func() (reply, []int) {
 func (m *machineState) setUp(fds []int) (out []int, err error) {
 	unix.Umask(0)
 	defer unix.Umask(0o022)
-	for _, fd := range fds {
+	if len(fds) == 0 {
+		return nil, errors.New("no devpts came")
+	}
+	for _, fd := range fds[1:] {
 		j, err := unix.FcntlInt(uintptr(fd), unix.F_DUPFD_CLOEXEC, 3)
 		if err != nil {
 			return nil, err
@@ -101,7 +106,7 @@ func (m *machineState) setUp(fds []int) (out []int, err error) {
 	}
 	err = first(
 		func() error { return unix.Sethostname([]byte(m.plan.Name)) },
-		func() error { return buildMachine(m.plan.Name, m.plan.Limits.FilesMiB) },
+		func() error { return buildMachine(m.plan.Name, m.plan.Limits.FilesMiB, fds[0]) },
 		func() (err error) {
 			m.devpts, err = unix.Open("/dev/pts", unix.O_PATH|unix.O_DIRECTORY|unix.O_CLOEXEC, 0)
 			return err
@@ -115,7 +120,7 @@ func (m *machineState) setUp(fds []int) (out []int, err error) {
 
 // run starts a program behind the shim.
 func (m *machineState) run(key uint64, p *program, fds []int) (<-chan int, error) {
-	plan := shimPlan{Program: *p, OneID: m.plan.OneID, Limits: m.plan.Limits}
+	plan := shimPlan{Program: *p, OneID: m.plan.OneID, Limits: m.plan.Limits, Counted: m.plan.Counted}
 	want := 3
 	if p.Detached {
 		want = 1

@@ -21,6 +21,7 @@ type shimPlan struct {
 	Joins    []int   `json:"joins,omitempty"`
 	OneID    bool    `json:"one_id,omitempty"`
 	Limits   Limits  `json:"limits"`
+	Counted  bool    `json:"counted,omitempty"` // see mcPlan
 }
 
 // keptCapabilities are a learner's, in the machine's user namespace. All others
@@ -97,8 +98,10 @@ func (s *shimPlan) drop() error {
 	if err := os.WriteFile("/proc/self/oom_score_adj", []byte("1000"), 0); err != nil {
 		return err
 	}
-	if err := s.Limits.setLearnerRlimits(); err != nil {
-		return err
+	if !s.Counted {
+		if err := s.Limits.setLearnerRlimits(); err != nil {
+			return err
+		}
 	}
 	for c := 0; c <= unix.CAP_LAST_CAP; c++ {
 		if keptCapabilities[c] {

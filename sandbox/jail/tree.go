@@ -129,8 +129,9 @@ func buildBox(fds []int) error {
 	)
 }
 
-// buildMachine makes a machine's tree, in the box's, and enters it.
-func buildMachine(name string, filesMiB int) error {
+// buildMachine makes a machine's tree, in the box's, and enters it. devpts is a
+// mount from newDevpts.
+func buildMachine(name string, filesMiB, devpts int) error {
 	at := func(p string) string { return filepath.Join(newRoot, p) }
 	links, err := usrLinks()
 	if err != nil {
@@ -154,9 +155,7 @@ func buildMachine(name string, filesMiB int) error {
 		func() error { return mount("/usr", at("usr"), "", unix.MS_BIND|unix.MS_REC, "") },
 		func() error { return mount("/base", at(baseDir), "", unix.MS_BIND, "") },
 		func() error { return mount("/dev", at("dev"), "", unix.MS_BIND|unix.MS_REC, "") },
-		func() error {
-			return mount("devpts", at("dev/pts"), "devpts", unix.MS_NOSUID|unix.MS_NOEXEC, "newinstance,ptmxmode=0666,mode=620,max=64")
-		},
+		func() error { return attach(devpts, at("dev/pts"), 0) },
 		func() error { return mount("shm", at("dev/shm"), "tmpfs", plain, "size=4m,nr_inodes=256,mode=1777") },
 		func() error { return mount("proc", at("proc"), "proc", plain|unix.MS_NOEXEC, "") },
 		// Twice, because `ip netns exec` takes one away before it mounts its own,

@@ -46,7 +46,7 @@ type Host struct {
 	tools   tools
 	tick    time.Duration
 	ends    sync.WaitGroup // one goroutine per world waits for its box
-	guards  sync.WaitGroup // one goroutine looks for storms
+	guards  sync.WaitGroup // one goroutine looks for storms, one at terminals
 	unguard context.CancelFunc
 
 	mu       sync.Mutex
@@ -73,7 +73,7 @@ func New(yard *jail.Yard, o Options) (*Host, error) {
 	}
 	h := &Host{yard: yard, options: o, home: home, poker: p, tools: findTools(exec.LookPath), tick: tick, worlds: map[host.WorldID]*World{}}
 	if o.Tables != "" {
-		if h.tables, err = openTables("/", o.Tables, yard.Rootless(), yard.Limits()); err != nil {
+		if h.tables, err = openTables("/", o.Tables, yard); err != nil {
 			return nil, errors.Join(fmt.Errorf("kernel: shared tables: %w", err), p.close(), unix.Close(int(home)))
 		}
 		if o.MaxWorlds == 0 {
@@ -83,6 +83,7 @@ func New(yard *jail.Yard, o Options) (*Host, error) {
 	var ctx context.Context
 	ctx, h.unguard = context.WithCancel(context.Background())
 	h.guards.Go(func() { h.guard(ctx) })
+	h.guards.Go(func() { h.guardTerminals(ctx) })
 	return h, nil
 }
 

@@ -104,9 +104,12 @@ func (w *World) read(d depth) ([]topo.Node, error) {
 	maps.DeleteFunc(w.picture.firewall, func(c uint64, _ firewall) bool { return gone(c) })
 	maps.DeleteFunc(w.picture.numbered, func(c uint64, _ bool) bool { return gone(c) })
 	nodes := make([]topo.Node, len(all))
+	lost := map[topo.NodeID]uint64{}
 	for i, r := range all {
 		nodes[i] = r.node
+		lost[r.node.ID] = r.untracked
 	}
+	w.limits.untracked.Store(&lost)
 	return nodes, nil
 }
 
@@ -136,7 +139,7 @@ func (w *World) readSlow(r *reading, cookie uint64, d depth) error {
 		w.picture.quiet[cookie] = q
 	}
 	maps.Copy(r.node.Sysctls, q.sysctls)
-	r.node.Sockets, r.node.Counters = q.sockets, q.counters
+	r.node.Sockets, r.node.Counters, r.untracked = q.sockets, q.counters, q.untracked
 	f, known := w.picture.firewall[cookie]
 	if !known || w.picture.rulesMoved || d >= readNow {
 		var err error

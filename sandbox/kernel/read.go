@@ -41,10 +41,11 @@ func word(names map[string]uint8, n uint8) string {
 // reading is one namespace while it is read.
 type reading struct {
 	*netns
-	conn  *conn
-	node  topo.Node
-	names map[uint32]string
-	ends  []vethEnd
+	conn      *conn
+	node      topo.Node
+	names     map[uint32]string
+	ends      []vethEnd
+	untracked uint64
 }
 
 // vethEnd is a veth whose far end is still to be found: an interface index in
@@ -541,6 +542,8 @@ type quiet struct {
 	sysctls  map[string]string
 	sockets  []topo.Socket
 	counters map[string]uint64
+	// untracked is no part of the node.
+	untracked uint64
 }
 
 // sysctlFiles have neither netlink nor events.
@@ -583,6 +586,7 @@ func readQuiet(buf []byte) (quiet, error) {
 		}
 		parseCounters(text, q.counters)
 	}
+	q.untracked = untracked(buf)
 	var err error
 	q.sockets, err = readSockets(buf)
 	return q, err

@@ -109,7 +109,11 @@ func (h *Host) calm(ctx context.Context) {
 			return nil
 		}
 		h.options.Log.Warn("a loop of bridges, one port is set down", "world", w.id, "node", ns.id, "port", plug, "broadcasts_per_second", broadcasts)
-		return unplug(c, plug, broadcasts)
+		if err := unplug(c, plug, broadcasts); err != nil {
+			return err
+		}
+		w.hit(topo.LimitHit{Kind: topo.LimitLoop, Node: ns.id, Subject: plug, Bound: stormAt})
+		return nil
 	}
 	for _, visit := range []func(*World, *netns, *conn, uint64) error{look, check} {
 		for _, w := range worlds {

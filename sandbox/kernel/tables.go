@@ -61,7 +61,8 @@ func (s sharedTable) room(value int) int {
 const (
 	neighbours    = 131072  // gc_thresh3; 2 and 1 are a half and a quarter of it
 	connections   = 32768   // for each namespace; 8 MiB when full
-	terminals     = 65536   // all ptys of the machine, of which a world's memory bounds it to 45,000
+	terminals     = 65536   // all ptys of the machine
+	unreserved    = 8192    // of which only so many for the devpts that learners mount
 	namespaces    = 131072  // of each kind
 	processes     = 4194304 // the most that the kernel numbers
 	watchers      = 65536   // inotify instances
@@ -72,10 +73,24 @@ const (
 	hostMemoryMiB = 1024 // or a quarter of a small machine's
 )
 
-// sharedTables are those that matter to worlds with these limits. inUse is how many
-// connections the machine itself has now, which must have room in any case.
-func sharedTables(l jail.Limits, inUse, ptyReserve int) []sharedTable {
+// machineState is what the machine has now, which counts in what to set.
+type machineState struct {
+	connections int // the machine's own, which must have room in any case
+	ptyMax      int
+	ptyReserve  int
+	// reserved: the worlds' own terminals may use the reserve.
+	reserved bool
+}
+
+// sharedTables are those that matter to worlds with these limits.
+func sharedTables(l jail.Limits, now machineState) []sharedTable {
 	var all []sharedTable
+	spare := now.ptyReserve
+	if now.reserved {
+		spare = unreserved
+		all = append(all, sharedTable{key: "kernel.pty.reserve", want: max(terminals, now.ptyMax) - unreserved,
+			lost: "a world that mounts devpts of its own can take the terminals of all"})
+	}
 	for _, family := range []string{"ipv4", "ipv6"} {
 		thresh := "net." + family + ".neigh.default.gc_thresh"
 		all = append(all,
@@ -84,8 +99,8 @@ func sharedTables(l jail.Limits, inUse, ptyReserve int) []sharedTable {
 			sharedTable{key: thresh + "3", want: neighbours, usual: 1024, each: perWorldArp, lost: "beyond, packets to new neighbours are lost"})
 	}
 	all = append(all,
-		sharedTable{key: "net.netfilter.nf_conntrack_max", want: max(connections, 4*inUse), ceiling: true, lost: "a world can fill 48 namespaces with tracked connections that nobody counts"},
-		sharedTable{key: "kernel.pty.max", want: terminals, each: perWorldPty, spare: ptyReserve, lost: "beyond, terminals can't be opened"},
+		sharedTable{key: "net.netfilter.nf_conntrack_max", want: max(connections, 4*now.connections), ceiling: true, lost: "a world can fill 48 namespaces with tracked connections that nobody counts"},
+		sharedTable{key: "kernel.pty.max", want: terminals, each: perWorldPty, spare: spare, lost: "beyond, terminals can't be opened"},
 		sharedTable{key: "fs.file-max", want: openFiles, lost: "a few worlds that open files in masses take them from all programs"},
 		sharedTable{key: "fs.inotify.max_user_instances", want: watchers, lost: "a world can keep programs of others from watching files"},
 		sharedTable{key: "fs.inotify.max_user_watches", want: watches, lost: "a world can keep programs of others from watching files"})
@@ -117,19 +132,29 @@ type tables struct {
 	missing  []string
 }
 
+// yard is what the tables need to know of a jail.Yard.
+type yard interface {
+	Limits() jail.Limits
+	Rootless() bool
+	TerminalsReserved() bool
+}
+
 // openTables sets the tables of the machine below root, "/", remembering in the
 // file recordPath what they were.
-func openTables(root, recordPath string, rootless bool, l jail.Limits) (*tables, error) {
+func openTables(root, recordPath string, y yard) (*tables, error) {
 	t := &tables{root: root, capacity: math.MaxInt}
 	var refused error
-	if rootless {
+	l := y.Limits()
+	if y.Rootless() {
 		refused = errors.New("that needs root")
 	} else if t.record, refused = openRecord(recordPath); refused == nil {
 		defer t.record.unlock()
 	}
-	inUse, _ := t.read("net.netfilter.nf_conntrack_count")
-	ptyReserve, _ := t.read("kernel.pty.reserve")
-	all := sharedTables(l, inUse, ptyReserve)
+	now := machineState{reserved: y.TerminalsReserved()}
+	now.connections, _ = t.read("net.netfilter.nf_conntrack_count")
+	now.ptyMax, _ = t.read("kernel.pty.max")
+	now.ptyReserve, _ = t.read("kernel.pty.reserve")
+	all := sharedTables(l, now)
 	failed := map[string]error{}
 	if t.record != nil {
 		var err error
@@ -158,6 +183,9 @@ func openTables(root, recordPath string, rootless bool, l jail.Limits) (*tables,
 			line += fmt.Sprintf("; room for %d worlds", s.room(value))
 		}
 		t.missing = append(t.missing, line)
+	}
+	if !now.reserved {
+		t.missing = append(t.missing, "kernel.pty.reserve: not for worlds here (that needs root in the machine's first mount namespace): one that mounts devpts of its own can take the terminals of all for a moment")
 	}
 	if t.capacity == room && room < fewWorlds {
 		t.missing = append(t.missing, fmt.Sprintf("memory: %d MiB have room for %d worlds", memory, room))

@@ -73,12 +73,19 @@ func (m *fakeMachine) want(when string, values map[string]int) {
 	}
 }
 
-var boxLimits = jail.Limits{MemoryMiB: 192, Pids: 200, Namespaces: 48}
+// fakeYard is one of usual limits.
+type fakeYard struct{ rootless, apart bool }
+
+func (fakeYard) Limits() jail.Limits { return jail.Limits{MemoryMiB: 192, Pids: 200, Namespaces: 48} }
+
+func (y fakeYard) Rootless() bool { return y.rootless }
+
+func (y fakeYard) TerminalsReserved() bool { return !y.rootless && !y.apart }
 
 // open is a sandbox on the machine that has begun; kill -9 of it is record.close.
 func (m *fakeMachine) open() *tables {
 	m.t.Helper()
-	t, err := openTables(m.root, filepath.Join(m.root, "record"), false, boxLimits)
+	t, err := openTables(m.root, filepath.Join(m.root, "record"), fakeYard{})
 	if err != nil {
 		m.t.Fatal(err)
 	}
@@ -94,7 +101,7 @@ func (m *fakeMachine) close(t *tables) {
 
 var raised = map[string]int{
 	"net.ipv4.neigh.default.gc_thresh1": 32768, "net.ipv4.neigh.default.gc_thresh2": 65536, "net.ipv4.neigh.default.gc_thresh3": 131072,
-	"net.ipv6.neigh.default.gc_thresh3": 131072, "net.netfilter.nf_conntrack_max": 32768, "kernel.pty.max": 65536,
+	"net.ipv6.neigh.default.gc_thresh3": 131072, "net.netfilter.nf_conntrack_max": 32768, "kernel.pty.max": 65536, "kernel.pty.reserve": 57344,
 	"kernel.pid_max": 4194304, "kernel.threads-max": 192731, "fs.inotify.max_user_instances": 65536, "user.max_mnt_namespaces": 131072,
 }
 
@@ -144,6 +151,7 @@ func TestSharedTablesThatOthersSetAreTheirs(t *testing.T) {
 	m := newMachine(t, 24105, map[string]int{"kernel.pid_max": 4194304, "kernel.pty.max": 100000, "net.netfilter.nf_conntrack_count": 20000, "user.max_user_namespaces": 0})
 	tables := m.open()
 	m.want("more than is wanted", map[string]int{"kernel.pid_max": 4194304, "kernel.pty.max": 100000})
+	m.want("what learners mount is bounded all the same", map[string]int{"kernel.pty.reserve": 100000 - 8192})
 	m.want("the machine's own connections have room", map[string]int{"net.netfilter.nf_conntrack_max": 80000})
 	m.want("what is forbidden stays so", map[string]int{"user.max_user_namespaces": 0})
 	m.put("net.ipv4.neigh.default.gc_thresh3", 500000)
@@ -161,6 +169,7 @@ func TestCapacityFollowsFromWhatIsShared(t *testing.T) {
 		absent   string
 		cgroup   string
 		rootless bool
+		apart    bool // in mounts of its own
 		capacity int
 		missing  []string // begins of lines, in order
 	}{
@@ -175,7 +184,8 @@ func TestCapacityFollowsFromWhatIsShared(t *testing.T) {
 		{what: "an ordinary user", mib: 24105, rootless: true, capacity: 42, missing: []string{
 			"fs.file-max is 2466193, should be 1099511627776 and can't be set (that needs root): ", "fs.inotify.max_user_instances", "fs.inotify.max_user_watches",
 			"kernel.pid_max is 32768, should be 4194304 and can't be set (that needs root): beyond, worlds can't be made; room for 99 worlds", "kernel.pty.max",
-			"net.ipv4.neigh.default.gc_thresh3", "net.ipv6.neigh.default.gc_thresh3", "net.netfilter.nf_conntrack_max is 262144, should be 32768"}},
+			"net.ipv4.neigh.default.gc_thresh3", "net.ipv6.neigh.default.gc_thresh3", "net.netfilter.nf_conntrack_max is 262144, should be 32768", "kernel.pty.reserve: not for worlds here"}},
+		{what: "mounts of its own", mib: 24105, apart: true, capacity: 360, missing: []string{"kernel.pty.reserve: not for worlds here"}},
 	} {
 		t.Run(c.what, func(t *testing.T) {
 			m := newMachine(t, c.mib, c.change)
@@ -185,7 +195,7 @@ func TestCapacityFollowsFromWhatIsShared(t *testing.T) {
 			if c.cgroup != "" {
 				m.file("sys/fs/cgroup/memory.max", c.cgroup+"\n")
 			}
-			tables, err := openTables(m.root, filepath.Join(m.root, "record"), c.rootless, boxLimits)
+			tables, err := openTables(m.root, filepath.Join(m.root, "record"), fakeYard{c.rootless, c.apart})
 			if err != nil {
 				t.Fatal(err)
 			}
@@ -225,7 +235,7 @@ func TestTheMachinesTablesAreAsBefore(t *testing.T) {
 	defer yard.Close()
 	before := map[string]int{}
 	values := tables{root: "/"}
-	for _, s := range sharedTables(yard.Limits(), 0, 0) {
+	for _, s := range sharedTables(yard.Limits(), machineState{reserved: true}) {
 		if v, err := values.read(s.key); err == nil {
 			before[s.key] = v
 		}

@@ -101,6 +101,7 @@ type observer struct {
 	tokens []int32
 	poke   chan struct{}
 	stop   chan struct{}
+	cancel context.CancelFunc // as stop does; nil before they have begun
 	done   sync.WaitGroup
 }
 
@@ -155,7 +156,10 @@ func (w *World) observe() (o *observer, err error) {
 			return nil, err
 		}
 	}
+	ctx, cancel := context.WithCancel(w.ctx)
+	o.cancel = cancel
 	o.done.Go(func() { w.follow(o) })
+	o.done.Go(func() { w.followLimits(ctx) })
 	return o, nil
 }
 
@@ -201,6 +205,9 @@ func (o *observer) close() {
 		o.poker.remove(token)
 	}
 	close(o.stop)
+	if o.cancel != nil {
+		o.cancel()
+	}
 	o.done.Wait()
 	for _, fd := range o.socks {
 		unix.Close(fd)

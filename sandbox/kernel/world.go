@@ -26,6 +26,7 @@ type World struct {
 	cancel   context.CancelFunc
 	ending   func() error
 	feed     *host.Feed
+	limits   limits
 
 	// alive is held for reading while descriptors of the box are in use, and
 	// for writing when they go: a number that is closed may soon be another
@@ -62,7 +63,7 @@ func (h *Host) build(ctx context.Context, spec host.Spec) (_ *World, err error) 
 	if err != nil {
 		return nil, limited(fmt.Errorf("start box: %w", err))
 	}
-	w := &World{host: h, id: spec.ID, box: box, machines: make([]machine, len(spec.Machines)), picture: newPicture()}
+	w := &World{host: h, id: spec.ID, box: box, machines: make([]machine, len(spec.Machines)), limits: newLimits(), picture: newPicture()}
 	w.ctx, w.cancel = context.WithCancel(context.Background())
 	w.ending = sync.OnceValue(w.finish)
 	defer func() {
@@ -306,13 +307,16 @@ func (w *World) Exec(ctx context.Context, r host.ExecRequest) (host.ExecResult, 
 
 // Snapshot implements host.World.
 func (w *World) Snapshot(ctx context.Context) (topo.Snapshot, error) {
-	_, leave, err := w.enter(ctx)
+	ctx, leave, err := w.enter(ctx)
 	if err != nil {
 		return topo.Snapshot{}, err
 	}
 	defer leave()
 	if _, err := w.refresh(readAll); err != nil {
 		return topo.Snapshot{}, w.unlessGone(err)
+	}
+	if err := w.lookAtLimits(ctx); err != nil {
+		return topo.Snapshot{}, w.unlessGone(fmt.Errorf("read the limits of world %s: %w", w.id, err))
 	}
 	return w.feed.Now(), nil
 }
