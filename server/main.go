@@ -33,6 +33,7 @@ Usage:
   server [flags]                     serve the page and the API
   server lab validate [FILE|DIR ...] check lab files; without arguments the built-in labs
   server lab test [flags] [LAB ...]  play labs on a real kernel, wrong answers included
+  server capture --session ID [flags] write the packets of a session's world, as pcapng
 
 Flags:
 `
@@ -75,6 +76,9 @@ func (c *settings) backendFlags(f *flag.FlagSet) {
 
 // Run is the whole program: it serves until ctx ends.
 func Run(ctx context.Context, args []string, stdout, stderr io.Writer) error {
+	if len(args) > 0 && args[0] == "capture" {
+		return runCapture(ctx, args[1:], stdout, stderr)
+	}
 	if len(args) > 0 && args[0] == "lab" {
 		return runLab(ctx, args[1:], stdout, stderr)
 	}

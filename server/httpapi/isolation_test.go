@@ -33,6 +33,9 @@ var requests = []struct {
 	{"POST", "/ops", `{"node":"host1","command":"ip netns add intruder"}`},
 	{"POST", "/exec", `{"node":"host1","argv":["ip","netns","add","intruder"]}`},
 	{"POST", "/probes", `{"from":"host1","kind":"ping","to":"127.0.0.1"}`},
+	{"GET", "/packets", ""},
+	{"GET", "/packets/{no}", ""},
+	{"GET", "/capture.pcapng", ""},
 	{"DELETE", "/terminals/{node}", ""},
 	{"DELETE", "", ""},
 }
@@ -65,7 +68,7 @@ func TestNoSessionReachesAnother(t *testing.T) {
 	_, _, before := a.do("GET", path, key, nil)
 	_, _, topology := a.do("GET", path+"/topology", key, nil)
 	step := before["current"].(string)
-	fill := strings.NewReplacer("{step}", url.PathEscape(step), "{node}", "host1")
+	fill := strings.NewReplacer("{step}", url.PathEscape(step), "{node}", "host1", "{no}", "1")
 
 	paths := map[string]string{
 		"its path":                 path,
@@ -88,7 +91,7 @@ func TestNoSessionReachesAnother(t *testing.T) {
 				req.URL.Path, req.URL.RawPath, req.URL.RawQuery = raw, base+fill.Replace(r.path), "token="+ownKey+"&key="+ownKey
 				req.Header = header.Clone()
 				req.Header.Set("Content-Type", "application/json")
-				if r.path == "/stream" || strings.HasPrefix(r.path, "/terminals") {
+				if r.path == "/stream" || r.path == "/packets" || strings.HasPrefix(r.path, "/terminals") {
 					for k, v := range map[string]string{"Connection": "Upgrade", "Upgrade": "websocket", "Sec-Websocket-Version": "13", "Sec-Websocket-Key": "AAAAAAAAAAAAAAAAAAAAAA=="} {
 						req.Header.Set(k, v)
 					}

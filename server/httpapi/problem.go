@@ -13,6 +13,7 @@ import (
 
 	"kabel/labs"
 	"kabel/sandbox/host"
+	"kabel/server/packet/filter"
 	"kabel/server/session"
 )
 
@@ -58,6 +59,9 @@ var statuses = map[string]int{
 	string(session.CodeOutOfOrder):       http.StatusConflict,
 	string(session.CodeNoTerminal):       http.StatusNotFound,
 	string(session.CodeTooManyTerminals): http.StatusConflict,
+	string(session.CodeNoPacket):         http.StatusNotFound,
+	string(session.CodeBadFilter):        http.StatusUnprocessableEntity,
+	string(session.CodeTooManyRecords):   http.StatusConflict,
 	string(session.CodeBusy):             http.StatusConflict,
 	string(session.CodeFull):             http.StatusServiceUnavailable,
 	string(host.CodeInvalid):             http.StatusUnprocessableEntity,
@@ -132,6 +136,7 @@ func (s *Server) problemOf(ctx context.Context, err error) *Problem {
 	var own *Problem
 	var refused *session.Problem
 	var syntax *labs.SyntaxError
+	var expression *filter.Error
 	var op *host.OpError
 	var coded *host.Error
 	switch {
@@ -144,6 +149,14 @@ func (s *Server) problemOf(ctx context.Context, err error) *Problem {
 		}
 		p := problem(string(session.CodeBadCommand), detail)
 		p.Column = syntax.Column
+		return p
+	case errors.As(err, &expression):
+		detail := expression.Message
+		if expression.Suggestion != "" {
+			detail += " (" + expression.Suggestion + "?)"
+		}
+		p := problem(string(session.CodeBadFilter), detail)
+		p.Column = expression.Position + 1
 		return p
 	case errors.As(err, &refused):
 		return problem(string(refused.Code), refused.Subject)

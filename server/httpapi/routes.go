@@ -12,6 +12,7 @@ import (
 	"kabel/labs"
 	"kabel/sandbox/host"
 	"kabel/sandbox/topo"
+	"kabel/server/capture"
 	"kabel/server/session"
 )
 
@@ -35,6 +36,13 @@ Text messages are JSON objects with a "type"; from the server: "terminal" {id, n
 was too slow: empty the screen; "replay" bytes of what was shown before follow), "size" {rows, cols}, "exit" {code}, "ended" {reason};
 from the client: "size" {rows, cols} and "ack" {bytes}. With the parameter "window" no more than so many bytes are sent that were not acknowledged.
 A shell outlives its viewers: it ends by itself, by DELETE, or with its world. A session has 8 at the most.
+
+**Packets.** GET /api/v1/sessions/{id}/packets?filter=EXPRESSION is a websocket of JSON text messages with a "type"; the filter is in tcpdump's words.
+From the server: "start" {started, filter, snap, resumed} (unless resumed, the list begins anew), "batch" {seq, rows, lost, gap}: each row is one packet
+with every place that saw it, and takes the place of the row with its id; "lost" counts the packets that are not shown, and "gap" the changes of rows that were left out
+before this batch; "filter-error" {position, message, suggestion}, "paused", "ended" {reason}. From the client: "filter" {filter}, "pause", "resume".
+Who comes back names the last batch that came with the parameter "after". GET /api/v1/sessions/{id}/capture.pcapng?node=&link=&filter=&snap=&seconds= is a file that
+grows, for Wireshark: curl -N -H "Authorization: Bearer …" … | wireshark -k -i -
 
 Errors are application/problem+json (RFC 9457) with a stable "code".`
 
@@ -137,6 +145,7 @@ func (s *Server) routes() {
 	huma.Register(s.api, own("apply-op", http.MethodPost, "/ops", "Do one command", 409), s.op)
 	huma.Register(s.api, own("exec", http.MethodPost, "/exec", "Run a program with the learner's rights", 409), s.exec)
 	huma.Register(s.api, own("probe", http.MethodPost, "/probes", "Send packets from a node and see whether they are answered", 409), s.probe)
+	huma.Register(s.api, own("get-packet", http.MethodGet, "/packets/{no}", "One packet at one place, with its layers and bytes"), s.packet)
 	huma.Register(s.api, own("list-terminals", http.MethodGet, "/terminals", "The shells that run"), s.listTerminals)
 	end := own("close-terminal", http.MethodDelete, "/terminals/{node}", "End a shell")
 	end.DefaultStatus = http.StatusNoContent
@@ -354,10 +363,16 @@ type probeInput struct {
 	}
 }
 
-func (s *Server) probe(ctx context.Context, in *probeInput) (*body[topo.ProbeResult], error) {
+// Probed is what came of a probe, and the packets that it made.
+type Probed struct {
+	topo.ProbeResult
+	Journeys []capture.Row `json:"journeys" doc:"the packets that it sent, and what answered them; null where packets can't be captured"`
+}
+
+func (s *Server) probe(ctx context.Context, in *probeInput) (*body[Probed], error) {
 	b := in.Body
-	r, err := current(ctx).Probe(ctx, topo.Probe{From: b.From, Kind: b.Kind, To: b.To, Count: b.Count, Size: b.Size, DontFragment: b.DontFragment})
-	return answer(s, ctx, r, err)
+	r, rows, err := current(ctx).ProbeSeen(ctx, topo.Probe{From: b.From, Kind: b.Kind, To: b.To, Count: b.Count, Size: b.Size, DontFragment: b.DontFragment})
+	return answer(s, ctx, Probed{r, rows}, err)
 }
 
 func (s *Server) topology(ctx context.Context, _ *mine) (*body[topo.Snapshot], error) {

@@ -2,6 +2,7 @@ package session
 
 import (
 	"context"
+	"encoding/json"
 	"time"
 
 	"kabel/sandbox/host"
@@ -17,7 +18,15 @@ const (
 // Ends tells when the world goes, and why; it is known a while before.
 type Ends struct {
 	At  time.Time `json:"at"`
+	In  float64   `json:"in" doc:"seconds from when this was said, for those whose clock is wrong"` // set when it is written
 	Why string    `json:"why" enum:"idle,total" doc:"idle: nobody is there, and any use takes it back; total: the session has had its time"`
+}
+
+// MarshalJSON adds how long it is until then.
+func (e Ends) MarshalJSON() ([]byte, error) {
+	type plain Ends
+	e.In = max(0, time.Until(e.At).Seconds())
+	return json.Marshal(plain(e))
 }
 
 // warning is how long before its end a limit is told of.
@@ -85,11 +94,11 @@ func (s *Session) due() (e Ends, limit time.Duration) {
 		return Ends{}, 0
 	}
 	if limit = s.reg.total; limit > 0 {
-		e = Ends{s.stood.Add(limit - s.rec.Lived), EndTotal}
+		e = Ends{At: s.stood.Add(limit - s.rec.Lived), Why: EndTotal}
 	}
 	if idle := s.reg.idle; idle > 0 && !s.attended() {
 		if at := s.lastUsed.Add(idle); e.Why == "" || at.Before(e.At) {
-			e, limit = Ends{at, EndIdle}, idle
+			e, limit = Ends{At: at, Why: EndIdle}, idle
 		}
 	}
 	return e, limit
@@ -196,6 +205,7 @@ func (s *Session) letGo(state State, why string) host.World {
 	w := s.world
 	s.rec.Lived = s.lived()
 	s.world, s.state = nil, state
+	s.packets.Use(nil)
 	s.endTerminals(nil, why)
 	s.stopWatch()
 	s.tell()

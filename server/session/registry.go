@@ -20,6 +20,7 @@ import (
 	"kabel/labs"
 	"kabel/sandbox/host"
 	"kabel/sandbox/topo"
+	"kabel/server/capture"
 )
 
 // Code is one of the few kinds of problem that a learner is told about; the
@@ -204,8 +205,10 @@ func (r *Registry) newSession(rec record) (*Session, error) {
 	rec.Done = slices.DeleteFunc(rec.Done, func(id string) bool {
 		return !slices.ContainsFunc(plan.Steps, func(st labs.Step) bool { return st.ID == id })
 	})
-	return &Session{reg: r, plan: plan, text: text, log: r.log, turn: make(chan struct{}, 1), rec: rec, state: StateGone,
-		subs: map[chan Event]struct{}{}, terminals: map[string]*Terminal{}, shells: map[topo.NodeID]bool{}, lastUsed: time.Now()}, nil
+	s := &Session{reg: r, plan: plan, text: text, log: r.log, turn: make(chan struct{}, 1), rec: rec, state: StateGone,
+		subs: map[chan Event]struct{}{}, terminals: map[string]*Terminal{}, shells: map[topo.NodeID]bool{}, lastUsed: time.Now()}
+	s.packets = capture.NewHub(capture.Options{Log: r.log.With("session", rec.ID), Retire: r.retire, Changed: s.packetsChanged})
+	return s, nil
 }
 
 // Labs is the catalogue.
@@ -297,6 +300,7 @@ func (r *Registry) end(ctx context.Context, s *Session, why string) error {
 		close(ch)
 	}
 	s.mu.Unlock()
+	s.packets.Close()
 	var err error
 	if w != nil {
 		if err = w.Destroy(ctx); host.CodeOf(err) == host.CodeNotFound {
@@ -309,6 +313,9 @@ func (r *Registry) end(ctx context.Context, s *Session, why string) error {
 // Close lets go of everything and waits. Records and worlds stay: whoever opens
 // next finds them.
 func (r *Registry) Close() error {
+	for _, s := range r.all() {
+		s.packets.Close()
+	}
 	r.stop()
 	r.tasks.Wait()
 	return nil

@@ -20,6 +20,7 @@ import (
 	"kabel/labs"
 	"kabel/sandbox/host"
 	"kabel/sandbox/topo"
+	"kabel/server/capture"
 )
 
 // State is where a session's world stands.
@@ -110,6 +111,8 @@ type Session struct {
 	plan *labs.Plan
 	text labs.Text
 	log  *slog.Logger
+	// packets of the world; it takes its own lock, also under mu.
+	packets *capture.Hub
 
 	// turn is held by the one action that changes the world; mu by whoever
 	// reads or changes the fields below, and never during a call to the host.
@@ -121,6 +124,7 @@ type Session struct {
 	state     State
 	now       topo.Snapshot
 	since     topo.Snapshot      // when the current step became current
+	begun     time.Time          // then
 	probes    []topo.ProbeResult // since then
 	probing   []topo.Probe       // under way
 	hint      string
@@ -131,6 +135,8 @@ type Session struct {
 	opening   int                  // terminals that are
 	shells    map[topo.NodeID]bool // machines of this world that had one
 	watching  context.CancelFunc
+	holds     context.CancelFunc // the capture, for the current step's sake
+	recording int
 	attending int
 	lastUsed  time.Time
 	stood     time.Time // when the session got the world, or took it over
@@ -293,7 +299,8 @@ func (s *Session) adopt(w host.World, now topo.Snapshot) {
 	if old != w {
 		s.shells = map[topo.NodeID]bool{}
 	}
-	s.now, s.since, s.probes = now, now, nil
+	s.now, s.since, s.begun, s.probes = now, now, time.Now(), nil
+	s.packets.Use(w)
 	s.endTerminals(w, TerminalReset)
 	s.stopWatch()
 	s.startWatch()
@@ -394,11 +401,16 @@ func (s *Session) Op(ctx context.Context, node topo.NodeID, command string) (Out
 
 // act is the one way to change the world: ops, then probes, then the checks.
 func (s *Session) act(ctx context.Context, w host.World, do []topo.Placed, ask []topo.Probe) (Outcome, error) {
+	release, err := s.capturing(ctx)
+	if err != nil {
+		return Outcome{}, err
+	}
+	defer release()
 	s.hold(true)
 	defer s.hold(false)
 	var out Outcome
 	var now topo.Snapshot
-	var err, lookErr error
+	var lookErr error
 	if len(do) > 0 {
 		now, err = w.Apply(ctx, do)
 	}
@@ -429,6 +441,7 @@ func (s *Session) act(ctx context.Context, w host.World, do []topo.Placed, ask [
 	if err := cmp.Or(s.checkLost(w, err), lookErr); err != nil {
 		return Outcome{}, err
 	}
+	s.awaitPackets(ctx, before)
 	out.Revision = now.Revision
 	out.View = s.View()
 	return out, nil
@@ -680,12 +693,14 @@ func (s *Session) startWatch() {
 	s.watching = cancel
 	w := s.world
 	s.reg.tasks.Go(func() { s.follow(ctx, w) })
+	s.holdPackets()
 }
 
 func (s *Session) stopWatch() {
 	if s.watching != nil {
 		s.watching()
 		s.watching = nil
+		s.holdPackets()
 	}
 }
 
@@ -746,9 +761,17 @@ func (s *Session) see(w host.World, now topo.Snapshot) {
 	if now.Revision > s.now.Revision {
 		d := topo.Compare(s.now, now)
 		s.now = now
+		s.packets.See(now)
 		s.broadcast(Event{Update: &topo.Update{Diff: &d}})
 	}
+	s.judgeAndSave()
+}
+
+// judgeAndSave judges, tells and keeps what came of it. The caller holds s.mu,
+// which it gives back.
+func (s *Session) judgeAndSave() {
 	changed := s.judge()
+	s.holdPackets()
 	s.tell()
 	rec := s.snapshotRecord()
 	s.mu.Unlock()
@@ -772,6 +795,9 @@ func (s *Session) judge() (changed bool) {
 			continue
 		}
 		state := labs.State{Now: s.now, Since: s.since, Probes: s.probes, Probing: s.probing}
+		if needsPackets(step) {
+			state.Packets = s.packets.Sightings(s.begun)
+		}
 		done, err := step.Check.Eval(s.reg.ctx, state)
 		if err != nil {
 			s.log.Error("check", "session", s.rec.ID, "step", step.ID, "err", err)
@@ -793,7 +819,7 @@ func (s *Session) judge() (changed bool) {
 				s.rec.Predictions[step.ID] = p
 			}
 		}
-		s.since, s.probes = s.now, nil
+		s.since, s.begun, s.probes = s.now, time.Now(), nil
 	}
 	return changed
 }
