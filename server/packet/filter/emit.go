@@ -243,6 +243,8 @@ func assemble(blocks []*block) []bpf.Instruction {
 		switch {
 		case b.isReturn():
 			return 1
+		case b.isEffect() && b.yes.order == i+1:
+			return len(b.load)
 		case b.isEffect():
 			return len(b.load) + 1
 		}
@@ -286,7 +288,9 @@ func assemble(blocks []*block) []bpf.Instruction {
 			continue
 		case b.isEffect():
 			out = append(out, b.load...)
-			out = append(out, bpf.Jump{Skip: uint32(target(b, b.yes) - len(out) - 1)})
+			if b.yes.order != i+1 {
+				out = append(out, bpf.Jump{Skip: uint32(target(b, b.yes) - len(out) - 1)})
+			}
 			continue
 		}
 		out = append(out, b.load[skip[i]:]...)

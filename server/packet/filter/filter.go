@@ -34,6 +34,7 @@ func (e *Error) Error() string {
 // Filter is a compiled expression. It may be used by several goroutines.
 type Filter struct {
 	program []bpf.RawInstruction
+	steps   []step // the same
 }
 
 // Compile compiles an expression; every error is an *Error. The empty expression
@@ -54,7 +55,7 @@ func Compile(expression string) (*Filter, error) {
 	if err != nil {
 		return nil, &Error{Message: fmt.Sprintf("no program can be made of this: %v", err)}
 	}
-	return &Filter{program}, nil
+	return &Filter{program, steps(program)}, nil
 }
 
 // Match says whether a frame is accepted: its first bytes, with a VLAN tag in
@@ -66,7 +67,7 @@ func (f *Filter) Match(data []byte, hardware uint16, out bool, length int) bool 
 	if out {
 		packetType = outgoing
 	}
-	return run(f.program, data, uint32(hardware), packetType, uint32(length))
+	return run(f.steps, data, uint32(hardware), packetType, uint32(length))
 }
 
 // Program is the filter for a packet socket (SOCK_RAW) that is bound to all

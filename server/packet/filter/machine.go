@@ -6,157 +6,240 @@ import (
 	"golang.org/x/net/bpf"
 )
 
-// The operations of classic BPF that this package emits. Source:
-// linux/bpf_common.h.
+// operation is what an instruction does. The numbers are dense, other than the
+// kernel's, so that the machine's switch is one jump.
+type operation uint8
+
 const (
-	opLoad4, opLoad2, opLoad1                = 0x20, 0x28, 0x30
-	opIndirect4, opIndirect2, opIndirect1    = 0x40, 0x48, 0x50
-	opHeaderX                                = 0xb1
-	opConstant, opScratch, opScratchX, opLen = 0x00, 0x60, 0x61, 0x80
-	opStore                                  = 0x02
-	opAddX, opSubX, opMulX, opDivX           = 0x0c, 0x1c, 0x2c, 0x3c
-	opOrX, opAndX, opModX, opXorX            = 0x4c, 0x5c, 0x9c, 0xac
-	opAdd, opSub, opMul, opDiv               = 0x04, 0x14, 0x24, 0x34
-	opOr, opAnd, opShl, opShr, opMod, opXor  = 0x44, 0x54, 0x64, 0x74, 0x94, 0xa4
-	opJump                                   = 0x05
-	opEqual, opGreater, opAtLeast, opBits    = 0x15, 0x25, 0x35, 0x45
-	opEqualX, opGreaterX, opAtLeastX         = 0x1d, 0x2d, 0x3d
-	opReturn                                 = 0x06
-	opTAX, opTXA                             = 0x07, 0x87
+	invalid operation = iota
+	load4
+	load2
+	load1
+	loadHardware
+	loadPacketType
+	loadTag // there is none beside a frame in memory
+	loadLength
+	loadConstant
+	loadScratch
+	indirect4
+	indirect2
+	indirect1
+	headerLengthX
+	scratchX
+	store
+	add
+	subtract
+	multiply
+	divide
+	or
+	and
+	shiftLeft
+	shiftRight
+	modulo
+	xor
+	addX
+	subtractX
+	multiplyX
+	divideX
+	orX
+	andX
+	moduloX
+	xorX
+	jump
+	ifEqual
+	ifGreater
+	ifAtLeast
+	ifBits
+	ifEqualX
+	ifGreaterX
+	ifAtLeastX
+	moveAX // X = A
+	moveXA // A = X
+	accept
+	reject
 )
+
+// opReturn is the kernel's code of "return a constant".
+const opReturn = 0x06
+
+// operations has the kernel's codes that this package emits. Source:
+// linux/bpf_common.h.
+var operations = map[uint16]operation{
+	0x20: load4, 0x28: load2, 0x30: load1, 0x80: loadLength, 0x00: loadConstant, 0x60: loadScratch,
+	0x40: indirect4, 0x48: indirect2, 0x50: indirect1, 0xb1: headerLengthX, 0x61: scratchX, 0x02: store,
+	0x04: add, 0x14: subtract, 0x24: multiply, 0x34: divide, 0x44: or, 0x54: and,
+	0x64: shiftLeft, 0x74: shiftRight, 0x94: modulo, 0xa4: xor,
+	0x0c: addX, 0x1c: subtractX, 0x2c: multiplyX, 0x3c: divideX, 0x4c: orX, 0x5c: andX, 0x9c: moduloX, 0xac: xorX,
+	0x05: jump, 0x15: ifEqual, 0x25: ifGreater, 0x35: ifAtLeast, 0x45: ifBits,
+	0x1d: ifEqualX, 0x2d: ifGreaterX, 0x3d: ifAtLeastX,
+	0x07: moveAX, 0x87: moveXA,
+}
 
 // extensions is where the places of a frame end and the kernel's extensions
 // begin. Source: SKF_AD_OFF in linux/filter.h.
 const extensions = 0xfffff000
 
+// step is an instruction as the machine runs it.
+type step struct {
+	do         operation
+	ifSo, ifNo uint8 // instructions to skip
+	k          uint32
+}
+
+func steps(program []bpf.RawInstruction) []step {
+	out := make([]step, len(program))
+	for i, p := range program {
+		s := step{operations[p.Op], p.Jt, p.Jf, p.K}
+		switch {
+		case p.Op == opReturn && p.K != 0:
+			s.do = accept
+		case p.Op == opReturn:
+			s.do = reject
+		case s.do < load4 || s.do > load1 || p.K < extensions:
+		case p.K == extensions+uint32(bpf.ExtLinkLayerType):
+			s.do = loadHardware
+		case p.K == extensions+uint32(bpf.ExtType):
+			s.do = loadPacketType
+		default:
+			s.do = loadTag
+		}
+		out[i] = s
+	}
+	return out
+}
+
 // run is the kernel's machine, on a frame as the kernel sees it where a VLAN tag
 // stands in its place. It is not the one of x/net/bpf because that has neither
 // the hardware and packet type nor a length other than that of the data.
-func run(program []bpf.RawInstruction, data []byte, hardware, packetType, length uint32) bool {
+func run(program []step, data []byte, hardware, packetType, length uint32) bool {
 	var a, x uint32
 	var scratch [scratchSize]uint32
 	for i := 0; i < len(program); i++ {
-		ins := &program[i]
-		k := ins.K
-		switch ins.Op {
-		case opLoad4, opLoad2, opLoad1:
-			switch {
-			case k < extensions:
-				var ok bool
-				if a, ok = load(data, k, ins.Op); !ok {
-					return false
-				}
-			case k == extensions+uint32(bpf.ExtLinkLayerType):
-				a = hardware
-			case k == extensions+uint32(bpf.ExtType):
-				a = packetType
-			default: // no tag is beside the frame
-				a = 0
+		s := &program[i]
+		k := s.k
+		switch s.do {
+		case load4, indirect4:
+			at := uint64(k)
+			if s.do == indirect4 {
+				at = uint64(x + k) // in 32 bits, as in the kernel
 			}
-		case opIndirect4, opIndirect2, opIndirect1:
-			var ok bool
-			if a, ok = load(data, x+k, ins.Op-(opIndirect4-opLoad4)); !ok {
+			if at+4 > uint64(len(data)) {
 				return false
 			}
-		case opHeaderX:
+			a = binary.BigEndian.Uint32(data[at:])
+		case load2, indirect2:
+			at := uint64(k)
+			if s.do == indirect2 {
+				at = uint64(x + k)
+			}
+			if at+2 > uint64(len(data)) {
+				return false
+			}
+			a = uint32(binary.BigEndian.Uint16(data[at:]))
+		case load1, indirect1:
+			at := uint64(k)
+			if s.do == indirect1 {
+				at = uint64(x + k)
+			}
+			if at >= uint64(len(data)) {
+				return false
+			}
+			a = uint32(data[at])
+		case loadHardware:
+			a = hardware
+		case loadPacketType:
+			a = packetType
+		case loadTag:
+			a = 0
+		case loadLength:
+			a = length
+		case loadConstant:
+			a = k
+		case loadScratch:
+			a = scratch[k%scratchSize]
+		case scratchX:
+			x = scratch[k%scratchSize]
+		case store:
+			scratch[k%scratchSize] = a
+		case headerLengthX:
 			if uint64(k) >= uint64(len(data)) {
 				return false
 			}
 			x = uint32(data[k]&0x0f) * 4
-		case opConstant:
-			a = k
-		case opLen:
-			a = length
-		case opScratch:
-			a = scratch[k&(scratchSize-1)]
-		case opScratchX:
-			x = scratch[k&(scratchSize-1)]
-		case opStore:
-			scratch[k&(scratchSize-1)] = a
-		case opAdd:
+		case add:
 			a += k
-		case opSub:
+		case subtract:
 			a -= k
-		case opMul:
+		case multiply:
 			a *= k
-		case opDiv:
+		case divide:
 			a /= k
-		case opMod:
+		case modulo:
 			a %= k
-		case opOr:
+		case or:
 			a |= k
-		case opAnd:
+		case and:
 			a &= k
-		case opXor:
+		case xor:
 			a ^= k
-		case opShl:
+		case shiftLeft:
 			a <<= k
-		case opShr:
+		case shiftRight:
 			a >>= k
-		case opAddX:
+		case addX:
 			a += x
-		case opSubX:
+		case subtractX:
 			a -= x
-		case opMulX:
+		case multiplyX:
 			a *= x
-		case opDivX:
+		case divideX:
 			if x == 0 {
 				return false
 			}
 			a /= x
-		case opModX:
+		case moduloX:
 			if x == 0 {
 				return false
 			}
 			a %= x
-		case opOrX:
+		case orX:
 			a |= x
-		case opAndX:
+		case andX:
 			a &= x
-		case opXorX:
+		case xorX:
 			a ^= x
-		case opJump:
+		case jump:
 			i += int(k)
-		case opEqual:
-			i += branch(ins, a == k)
-		case opGreater:
-			i += branch(ins, a > k)
-		case opAtLeast:
-			i += branch(ins, a >= k)
-		case opBits:
-			i += branch(ins, a&k != 0)
-		case opEqualX:
-			i += branch(ins, a == x)
-		case opGreaterX:
-			i += branch(ins, a > x)
-		case opAtLeastX:
-			i += branch(ins, a >= x)
-		case opTAX:
+		case ifEqual:
+			i += s.skip(a == k)
+		case ifGreater:
+			i += s.skip(a > k)
+		case ifAtLeast:
+			i += s.skip(a >= k)
+		case ifBits:
+			i += s.skip(a&k != 0)
+		case ifEqualX:
+			i += s.skip(a == x)
+		case ifGreaterX:
+			i += s.skip(a > x)
+		case ifAtLeastX:
+			i += s.skip(a >= x)
+		case moveAX:
 			x = a
-		case opTXA:
+		case moveXA:
 			a = x
-		case opReturn:
-			return k != 0
+		case accept:
+			return true
+		default: // reject; steps makes nothing else
+			return false
 		}
 	}
 	return false
 }
 
-func branch(ins *bpf.RawInstruction, holds bool) int {
+func (s *step) skip(holds bool) int {
 	if holds {
-		return int(ins.Jt)
+		return int(s.ifSo)
 	}
-	return int(ins.Jf)
-}
-
-func load(data []byte, at uint32, op uint16) (uint32, bool) {
-	switch {
-	case op == opLoad2 && uint64(at)+2 <= uint64(len(data)):
-		return uint32(binary.BigEndian.Uint16(data[at:])), true
-	case op == opLoad1 && uint64(at) < uint64(len(data)):
-		return uint32(data[at]), true
-	case op == opLoad4 && uint64(at)+4 <= uint64(len(data)):
-		return binary.BigEndian.Uint32(data[at:]), true
-	}
-	return 0, false
+	return int(s.ifNo)
 }

@@ -207,8 +207,10 @@ func (p *parser) leftOver(t token) error {
 		return unknown(t, `"and" or "or"`)
 	}
 	if t.kind == word && !isKeyword(t.text) {
-		if s := nearest(strings.ToLower(t.text), []string{"and", "or"}); s != "" {
-			return fault(t, s, "%q is not a word of the filter language", t.text)
+		for _, s := range []string{"and", "or"} {
+			if distance(strings.ToLower(t.text), s) == 1 {
+				return fault(t, s, "%q is not a word of the filter language", t.text)
+			}
 		}
 	}
 	return fault(t, "and "+t.text, `"and" or "or" is missing between two conditions`)
