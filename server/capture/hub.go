@@ -364,7 +364,7 @@ func (h *Hub) take(r *run, b host.CaptureBatch) {
 		j, fresh := r.tracker.Add(f)
 		shown := r.rows[j.ID]
 		if fresh && r.tokens > 0 {
-			shown = &row{Journey: j, summary: packet.Summarise(f), length: f.Length}
+			shown = &row{Journey: j}
 			r.rows[j.ID] = shown
 			r.order = append(r.order, shown)
 		}
@@ -374,6 +374,11 @@ func (h *Hub) take(r *run, b host.CaptureBatch) {
 			continue
 		}
 		r.tokens--
+		// The packets of several namespaces come in any order: the row is told as
+		// it was where it began.
+		if len(j.Sightings) > 0 && j.Sightings[0].No == f.No {
+			shown.summary, shown.length = packet.Summarise(f), f.Length
+		}
 		r.frames = append(r.frames, kept{f, shown})
 		r.bytes += len(f.Data)
 		for _, feed := range h.feeds {

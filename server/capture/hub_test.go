@@ -9,6 +9,7 @@ import (
 	"io"
 	"log/slog"
 	"net/netip"
+	"strings"
 	"sync"
 	"testing"
 	"testing/synctest"
@@ -229,6 +230,23 @@ func TestAPingIsTwoRows(t *testing.T) {
 	}
 	if _, _, ok := h.Frame(99); ok {
 		t.Error("there is a packet that never was")
+	}
+}
+
+// The packets of several namespaces come in any order; a row tells how its packet
+// began.
+func TestARowIsToldAsItBegan(t *testing.T) {
+	w := &wire{}
+	h := newHub(t, w)
+	v := view(t, h, "", 0)
+	hold(t, h)
+	there := ping(1)[:2]
+	there[1].Data[22] = 63 // TTL: it was routed on its way
+	w.put(host.CaptureBatch{Records: there[1:]})
+	list(t, v, func(rows map[uint64]capture.Row, _ told) bool { return len(rows) == 1 })
+	w.put(host.CaptureBatch{Records: there[:1]})
+	if rows := list(t, v, count(1)); !strings.Contains(rows[1].Info, "ttl=64") {
+		t.Errorf("got %+v", rows)
 	}
 }
 
