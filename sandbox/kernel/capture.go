@@ -172,12 +172,15 @@ func (c *capture) show(all []*reading) {
 			continue
 		}
 		there[r.inode] = true
-		if s := c.sources[r.inode]; s != nil {
-			s.show(r)
+		s, known := c.sources[r.inode]
+		if !known {
+			s = &source{capture: c, node: r.id, ready: make(chan struct{}), links: map[int32]*seenLink{}}
+			c.sources[r.inode] = s
+		}
+		s.show(r)
+		if known {
 			continue
 		}
-		s := &source{capture: c, node: r.id, ready: make(chan struct{}), links: map[int32]*seenLink{}}
-		c.sources[r.inode] = s
 		ns, err := unix.FcntlInt(uintptr(r.fd), unix.F_DUPFD_CLOEXEC, 0)
 		if err != nil {
 			s.opened(nil, nil, err)
@@ -234,6 +237,15 @@ type source struct {
 	flows *conntrack
 	links map[int32]*seenLink
 	round int // of reading blocks
+
+	process processWatch
+}
+
+// processWatch hears of the end of a process by which a namespace lives that has
+// no name: no event of the kernel would tell that it is only ours now.
+type processWatch struct {
+	pid, fd int
+	token   int32
 }
 
 // seenLink is an interface from which there were packets.
@@ -312,6 +324,7 @@ func (s *source) end() {
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	s.ended = true
+	s.unfollow()
 	s.interrupt()
 }
 
@@ -325,10 +338,45 @@ func (s *source) interrupt() {
 	}
 }
 
-// show looks whether the namespace's name and interfaces are still the same.
+// follow hears of the end of u from now on. The caller holds s.mu.
+func (s *source) follow(u unnamedNetns) {
+	if s.process.pid == u.pid {
+		return
+	}
+	s.unfollow()
+	fd, err := unix.PidfdOpen(u.pid, 0)
+	if err != nil {
+		return // it has ended: the next reading sees that
+	}
+	w := s.capture.world
+	token, err := w.host.poker.add(fd, unix.EPOLLIN|unix.EPOLLONESHOT, func() {
+		w.processEnded.Store(true)
+		w.observer.soon() // there is one as long as there is a capture
+	})
+	if err != nil {
+		unix.Close(fd)
+		return
+	}
+	s.process = processWatch{u.pid, fd, token}
+}
+
+// unfollow ends follow. The caller holds s.mu.
+func (s *source) unfollow() {
+	if s.process.pid != 0 {
+		s.capture.world.host.poker.remove(s.process.token)
+		unix.Close(s.process.fd)
+	}
+	s.process = processWatch{}
+}
+
+// show looks whether the namespace's name and interfaces are still the same. The
+// caller holds the world's picture.
 func (s *source) show(r *reading) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
+	if i := slices.IndexFunc(s.capture.world.picture.unnamed, func(u unnamedNetns) bool { return u.id == r.id }); i >= 0 {
+		s.follow(s.capture.world.picture.unnamed[i])
+	}
 	var gone []host.CaptureInterface
 	if s.node != r.id {
 		gone = s.forget()

@@ -43,6 +43,9 @@ func (w *World) refresh(d depth) (topo.Rev, error) {
 	w.reading.Lock()
 	defer w.reading.Unlock()
 	w.picture.rulesMoved = w.rulesMoved.Swap(false)
+	if w.processEnded.Swap(false) {
+		d = max(d, readNow)
+	}
 	nodes, err := w.read(d)
 	if err != nil {
 		return w.feed.Now().Revision, fmt.Errorf("read world %s: %w", w.id, err)

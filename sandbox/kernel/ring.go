@@ -151,8 +151,10 @@ func (r *ring) ready() (caughtBlock, bool) {
 	return b, true
 }
 
-// give gives the block back that was read.
+// give gives the block back that was read, without a count: the kernel may not
+// begin to fill it before stop.
 func (r *ring) give(b caughtBlock) {
+	atomic.StoreUint32(&b.head.Num_pkts, 0)
 	atomic.StoreUint32(&b.head.Block_status, unix.TP_STATUS_KERNEL)
 	r.next = (r.next + 1) % ringBlocks
 }

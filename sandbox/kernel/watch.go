@@ -133,26 +133,20 @@ func (w *World) observe() (o *observer, err error) {
 	if err != nil {
 		return nil, err
 	}
-	poke := func() {
-		select {
-		case o.poke <- struct{}{}:
-		default:
-		}
-	}
 	for i, fd := range o.socks {
 		heard := func() {
 			drain(fd)
 			if i > 0 { // the second is nf_tables'
 				w.rulesMoved.Store(true)
 			}
-			poke()
+			o.soon()
 		}
 		if err := o.register(fd, unix.EPOLLIN, heard); err != nil {
 			return nil, err
 		}
 	}
 	for _, m := range w.machines {
-		if err := o.register(m.Mountinfo(), unix.EPOLLPRI, poke); err != nil {
+		if err := o.register(m.Mountinfo(), unix.EPOLLPRI, o.soon); err != nil {
 			return nil, err
 		}
 	}
@@ -161,6 +155,14 @@ func (w *World) observe() (o *observer, err error) {
 	o.done.Go(func() { w.follow(o) })
 	o.done.Go(func() { w.followLimits(ctx) })
 	return o, nil
+}
+
+// soon has the world read.
+func (o *observer) soon() {
+	select {
+	case o.poke <- struct{}{}:
+	default: // it will be anyway
+	}
 }
 
 // listen opens a socket in the calling thread's namespace that hears groups in

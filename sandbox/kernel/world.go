@@ -41,9 +41,10 @@ type World struct {
 
 	captures captures
 
-	reading    sync.Mutex // guards the picture
-	picture    picture
-	rulesMoved atomic.Bool // nf_tables had an event since the last reading
+	reading      sync.Mutex // guards the picture
+	picture      picture
+	rulesMoved   atomic.Bool // nf_tables had an event since the last reading
+	processEnded atomic.Bool // by which a namespace lived that is captured from
 }
 
 type machine struct {
