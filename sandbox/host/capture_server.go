@@ -29,6 +29,7 @@ type servedCapture struct {
 	poke    chan struct{} // taken or asked has changed
 
 	mu      sync.Mutex
+	sent    uint64 // positions of the stream
 	taken   uint64
 	missing bool // the client wants all interfaces again
 	asked   bool // the client wants a frame
@@ -191,7 +192,8 @@ func (c *servedCapture) send(w *captureWriter, b CaptureBatch) error {
 		}
 		for {
 			c.mu.Lock()
-			under := w.position - min(c.taken, w.position)
+			c.sent = w.position
+			under := c.sent - min(c.taken, c.sent)
 			asked, missing := c.asked, c.missing
 			c.asked, c.missing = false, false
 			c.mu.Unlock()
