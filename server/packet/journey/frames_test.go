@@ -5,8 +5,8 @@ import (
 	"net/netip"
 	"time"
 
-	"kabel/server/packet"
 	"kabel/sandbox/topo"
+	"kabel/server/packet"
 )
 
 // Frames are built by hand, header by header: eth(a, b, ip4(…, udp(…))).

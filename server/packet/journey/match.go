@@ -27,9 +27,13 @@ const (
 	maxCursors = 64
 	// maxSpare bounds the buckets that are kept for the next packet.
 	maxSpare = 1024
-	// stale is how long ago a packet was seen that a younger one, alike in
-	// everything, is preferred to.
+	// stale is how much time lies between two packets that are alike if nothing
+	// else is known.
 	stale = int64(100 * time.Millisecond)
+	// leastPatience and patienceFor say how late a packet may be compared with
+	// others on the same hop.
+	leastPatience = int64(10 * time.Millisecond)
+	patienceFor   = 4
 )
 
 // bucket has the journeys of one signature, oldest first. Nearly always that is
@@ -146,15 +150,16 @@ func (t *Tracker) choose(b *bucket, l *look) *Journey {
 		return j
 	}
 	// All that was tried has long passed; what is right is far behind them.
-	young := from + sort.Search(len(b.entries)-from, func(i int) bool {
+	young := l.at - l.place.patience()
+	first := from + sort.Search(len(b.entries)-from, func(i int) bool {
 		for i += from; i < len(b.entries); i++ {
 			if e := b.entries[i]; e != nil {
-				return e.journey.Started.UnixNano() >= l.at-stale
+				return e.journey.Started.UnixNano() > young
 			}
 		}
 		return true
 	})
-	if k, old := t.search(b, l, young, maxTried, nil); k != nil && !old {
+	if k, old := t.search(b, l, first, maxTried, nil); k != nil && !old {
 		return k
 	}
 	return j
@@ -169,7 +174,7 @@ func (t *Tracker) search(b *bucket, l *look, from, limit int, c *cursor) (best *
 		e := b.entries[i]
 		f := never
 		if e != nil {
-			f = t.fit(e.journey, l)
+			f = t.fit(e.journey, l, b.live > 1)
 		}
 		if f == later {
 			break
@@ -211,8 +216,9 @@ const (
 	sure   = recent + near + alike
 )
 
-// fit compares the frame in hand with a journey.
-func (t *Tracker) fit(j *Journey, l *look) int {
+// fit compares the frame in hand with a journey. Where there are others alike, one
+// that should have come long ago is not it.
+func (t *Tracker) fit(j *Journey, l *look, others bool) int {
 	if len(j.Sightings) >= maxSightings {
 		return never
 	}
@@ -247,11 +253,14 @@ func (t *Tracker) fit(j *Journey, l *look) int {
 		}
 	}
 	window := int64(t.options.Window)
-	gap := window + 1
-	same := false
+	same, soon := false, false
 	if before >= 0 {
 		s := &j.Sightings[before]
-		if gap = l.at - s.at; gap > window && after < 0 {
+		gap := l.at - s.at
+		soon = gap <= l.place.patience()
+		switch {
+		case after >= 0:
+		case gap > window, others && !soon && l.place.usual > 0:
 			return never
 		}
 		if l.ttl > s.ttl && s.ttl != noTTL {
@@ -261,7 +270,9 @@ func (t *Tracker) fit(j *Journey, l *look) int {
 	}
 	if after >= 0 {
 		s := &j.Sightings[after]
-		if gap = min(gap, s.at-l.at); gap > window {
+		gap := s.at - l.at
+		soon = soon || gap <= s.place.patience()
+		if before < 0 && (gap > window || others && !soon && s.place.usual > 0) {
 			return later
 		}
 		if s.ttl > l.ttl && l.ttl != noTTL {
@@ -275,7 +286,7 @@ func (t *Tracker) fit(j *Journey, l *look) int {
 	if same {
 		link += alike
 	}
-	if gap <= stale {
+	if soon {
 		link += recent
 	}
 	return link

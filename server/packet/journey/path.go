@@ -6,22 +6,23 @@ import (
 )
 
 // trace finds the sighting before j.Sightings[i] on its path, and what has
-// changed since.
-func (t *Tracker) trace(j *Journey, i int) {
+// changed since. It returns that sighting's index, or -1.
+func (t *Tracker) trace(j *Journey, i int) int {
 	s := &j.Sightings[i]
 	p := t.before(j, i)
 	if p < 0 {
 		s.After, s.Changes = 0, nil
-		return
+		return p
 	}
 	b := &j.Sightings[p]
 	if s.After == b.No && s.After != 0 {
-		return
+		return p
 	}
 	s.After = b.No
 	d := differ{t: t}
 	d.compare(b.Stack, s.Stack)
 	s.Changes = d.list
+	return p
 }
 
 // before is the index of the sighting before j.Sightings[i] on its path, or -1.
@@ -72,7 +73,7 @@ func (t *Tracker) beforeOut(all []Sighting, i int, strict bool) int {
 	best, least := -1, 0
 	for k := i - 1; k >= 0; k-- {
 		x := &all[k]
-		if x.place.node != s.place.node || strict && x.fragment != s.fragment {
+		if x.place.node != s.place.node || x.place == s.place && x.Out || strict && x.fragment != s.fragment {
 			continue
 		}
 		d := differ{}

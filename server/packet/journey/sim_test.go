@@ -10,8 +10,8 @@ import (
 	"testing"
 	"time"
 
-	"kabel/server/packet"
 	"kabel/sandbox/topo"
+	"kabel/server/packet"
 )
 
 // The simulator sends packets through networks as the labs build them and knows

@@ -104,6 +104,25 @@ type place struct {
 	node   *node
 	peer   *place
 	looked int64 // the clock when peer was asked for
+	usual  int64 // ns that packets take to here from the hop before, at their fastest lately
+}
+
+// took learns that a packet took ns to here.
+func (p *place) took(ns int64) {
+	if slower := p.usual + p.usual/16 + 1000; p.usual == 0 || ns < slower {
+		p.usual = ns + 1
+	} else {
+		p.usual = slower
+	}
+}
+
+// patience is how long after its last sighting a packet is expected here. A
+// younger one that is alike in everything is preferred to one that is later.
+func (p *place) patience() int64 {
+	if p.usual == 0 {
+		return stale
+	}
+	return max(leastPatience, patienceFor*p.usual)
 }
 
 type node struct {
@@ -249,7 +268,9 @@ func (t *Tracker) insert(j *Journey, l *look) int {
 	if at == 0 {
 		j.Started = f.Time
 	}
-	t.trace(j, at)
+	if p := t.trace(j, at); p >= 0 {
+		l.place.took(l.at - j.Sightings[p].at)
+	}
 	// What bridges pass on has the same headers everywhere.
 	s.Stack = nil
 	for i := at - 1; i >= max(0, at-4); i-- {
@@ -262,7 +283,10 @@ func (t *Tracker) insert(j *Journey, l *look) int {
 		s.Stack = t.keep(l.stack)
 	}
 	for i := at + 1; i < min(len(j.Sightings), at+maxRetraced); i++ {
-		t.trace(j, i)
+		if t.trace(j, i) == at {
+			x := &j.Sightings[i]
+			x.place.took(x.at - l.at)
+		}
 	}
 	return at
 }
