@@ -29,7 +29,7 @@ var bombs = []struct {
 	{"files in an own tmpfs", "mkdir -p /tmp/m; mount -t tmpfs m /tmp/m; while :; do cat /dev/zero >/tmp/m/big; done", []topo.LimitKind{topo.LimitMemory}},
 	{"open files", `ulimit -n 4096; for i in $(seq 100); do perl -e 'while(open(my $f,"<","/dev/null")){push @f,$f} sleep 100' & done; wait`, []topo.LimitKind{topo.LimitOpenFiles, topo.LimitMemory, topo.LimitKernelMemory}},
 	{"mounts", "mkdir -p /tmp/m; while mount -t tmpfs m /tmp/m; do :; done; sleep 100", []topo.LimitKind{topo.LimitProcessor, topo.LimitMemory}},
-	{"terminals", ptyBomb, []topo.LimitKind{topo.LimitTerminals}},
+	{"terminals", ptyBomb, []topo.LimitKind{topo.LimitOwnTerminals}},
 	{"named namespaces", "i=0; while ip netns add n$i; do i=$((i+1)); done; while :; do ip netns del n1; ip netns add n1; done", []topo.LimitKind{topo.LimitNamespaces}},
 	{"unnamed namespaces", "for i in $(seq 60); do unshare -n sleep 100 & done; while :; do unshare -n sleep 0.3 & sleep 0.005; done", []topo.LimitKind{topo.LimitNamespaces}},
 	{"veth pairs", "seq 5000 | sed 's/.*/link add a& type veth peer name b&/' | ip -batch -; sleep 100", []topo.LimitKind{topo.LimitMemory, topo.LimitKernelMemory}},

@@ -181,7 +181,7 @@ time.sleep(100)' & done; wait`,
 					}
 					term.Close()
 				}
-				return slices.ContainsFunc(s.Limits, func(l topo.LimitHit) bool { return l.Kind == topo.LimitTerminals && l.Node == "" && l.Subject != "" })
+				return slices.ContainsFunc(s.Limits, func(l topo.LimitHit) bool { return l.Kind == topo.LimitOwnTerminals && l.Subject != "" })
 			})
 			eventually(t, "the world keeps its terminals", func() bool {
 				n, err := readNumber("/proc/sys/kernel/pty/nr")

@@ -109,7 +109,7 @@ func (w *World) endPtyHolders(ctx context.Context) (ended bool, err error) {
 		}
 		ended = true
 		w.host.options.Log.Warn("a program that held too many terminals was ended", "world", w.id, "node", p.machine.node(), "program", name, "terminals", p.held)
-		w.hit(topo.LimitHit{Kind: topo.LimitTerminals, Subject: name, Bound: worldPtys})
+		w.hit(topo.LimitHit{Kind: topo.LimitOwnTerminals, Subject: name, Bound: worldPtys})
 		total -= p.held
 	}
 	return ended, nil

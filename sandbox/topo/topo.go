@@ -154,14 +154,13 @@ const (
 	LimitOpenFiles LimitKind = "open-files"
 	// LimitFiles: the files of Node, Bound MiB, were full.
 	LimitFiles LimitKind = "files"
-	// LimitTerminals: Bound terminals were open on Node, or beyond those of its
-	// machines in the world, whose program Subject was stopped.
+	// LimitTerminals: Bound terminals were open on Node, and no more can be.
 	LimitTerminals LimitKind = "terminals"
+	// LimitOwnTerminals: programs held more than Bound ends of terminals, most of them
+	// on devpts of their own, and the program Subject was stopped.
+	LimitOwnTerminals LimitKind = "own-terminals"
 	// LimitConnections: Node tracked Bound connections, and forgot or refused some.
 	LimitConnections LimitKind = "connections"
-	// LimitNeighbours: Node asked for more than Bound neighbours at once, and forgot
-	// some.
-	LimitNeighbours LimitKind = "neighbours"
 	// LimitLoop: a bridge of Node passed on Bound broadcasts a second, more than is
 	// let, and its port Subject was set down.
 	LimitLoop LimitKind = "bridge-loop"

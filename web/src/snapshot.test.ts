@@ -2,7 +2,7 @@ import { describe, expect, test } from 'vitest';
 import { models } from '../mock/models';
 import { ToyWorld } from '../mock/world';
 import { applyDiff, changedBetween, emptySnapshot, linkState, shownAddresses, splitLink } from './snapshot';
-import type { Diff, Netdev, Node, NodeChange, Snapshot } from './wire';
+import type { Diff, LimitHit, Netdev, Node, NodeChange, Snapshot } from './wire';
 
 /** The diff as the server makes it: the sections that differ, each whole. */
 function compare(a: Snapshot, b: Snapshot): Diff {
@@ -10,6 +10,7 @@ function compare(a: Snapshot, b: Snapshot): Diff {
   const old = new Map(before.map((n) => [n.id, n]));
   const order = after.map((n) => n.id);
   const d: Diff = { from: a.revision, to: b.revision };
+  if (JSON.stringify(a.limits) !== JSON.stringify(b.limits)) d.limits = b.limits ?? [];
   if (JSON.stringify(order) !== JSON.stringify(before.map((n) => n.id))) d.order = order;
   d.changed = after.flatMap((n): NodeChange[] => {
     const was = old.get(n.id);
@@ -81,6 +82,15 @@ describe('applying a diff', () => {
     expect(applyDiff(s, { from: 3, to: 4, order: ['host1', 'nobody'] })).toBeNull();
   });
 
+  test('takes limits that were hit, and keeps them', () => {
+    const limits = [{ kind: 'memory', bound: 192, hits: 1 }];
+    const hit = applyDiff(s, { from: 3, to: 4, limits });
+    expect(hit).toEqual({ ...s, revision: 4, limits });
+    const later = hit && applyDiff(hit, { from: 4, to: 5, changed: [{ id: 'host2', routes: [] }] });
+    expect(later?.limits).toEqual(limits);
+    expect(later && applyDiff(later, { from: 5, to: 6, limits: [] })?.limits).toBeUndefined();
+  });
+
   test('leaves the old snapshot as it was', () => {
     const before = structuredClone(s);
     applyDiff(s, { from: 3, to: 4, order: ['host1'], changed: [{ id: 'host1', sysctls: { a: '2' } }] });
@@ -109,6 +119,7 @@ test.each(Array.from({ length: 60 }, (_, i) => i))('incremental equals from scra
       ['host2:eth0', 'sw:port2'],
     ],
   );
+  let limits: LimitHit[] = [];
   let truth = world.snapshot();
   let mine: Snapshot | null = truth;
   for (let i = 0; i < 150; i++) {
@@ -118,7 +129,10 @@ test.each(Array.from({ length: 60 }, (_, i) => i))('incremental equals from scra
     } catch {
       continue; // The toy refuses what a kernel would.
     }
-    const next = world.snapshot();
+    if (pick(4) === 0) {
+      limits = Array.from({ length: pick(3) }, (_, n) => ({ kind: `limit ${n}`, hits: pick(3) + 1 }));
+    }
+    const next = limits.length > 0 ? { ...world.snapshot(), limits } : world.snapshot();
     const diff: Diff = JSON.parse(JSON.stringify(compare(truth, next))) as Diff;
     mine = mine && applyDiff(mine, diff);
     expect(mine).toEqual(next);

@@ -20,7 +20,8 @@ export function applyDiff(s: Snapshot, d: Diff): Snapshot | null {
     if (!n) return null;
     nodes.push(n);
   }
-  return { revision: d.to, nodes };
+  const limits = d.limits ?? s.limits ?? [];
+  return limits.length > 0 ? { revision: d.to, nodes, limits } : { revision: d.to, nodes };
 }
 
 function blank(id: NodeId): Node {

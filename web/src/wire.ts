@@ -10,6 +10,16 @@ export type NodeKind = 'host' | 'switch' | 'router' | 'internet' | 'laptop' | 'n
 export interface Snapshot {
   revision: number;
   nodes: Section<Node>;
+  limits?: Section<LimitHit>;
+}
+
+/** A limit that the world has hit; `bound` is in the unit of its kind. */
+export interface LimitHit {
+  kind: string;
+  node?: NodeId;
+  subject?: string;
+  bound?: number;
+  hits: number;
 }
 
 export interface Node {
@@ -115,6 +125,8 @@ export interface Diff {
   to: number;
   order?: NodeId[] | null;
   changed?: NodeChange[] | null;
+  /** All limits that have been hit, where one has been anew. */
+  limits?: Section<LimitHit>;
 }
 
 /** The sections of one node that differ, each whole; an absent section is as it was. */
