@@ -19,8 +19,8 @@ export interface Kabel {
   call<T>(key: string, method: string, path: string, body?: object): Promise<T>;
 }
 
-/** A server and a browser for the tests of one file. */
-export function kabel(): Kabel {
+/** A server, with flags of its own, and a browser for the tests of one file. */
+export function kabel(...own: string[]): Kabel {
   let server: ChildProcess;
   let data: string;
   let url: string;
@@ -28,7 +28,7 @@ export function kabel(): Kabel {
 
   beforeAll(async () => {
     data = mkdtempSync(join(tmpdir(), 'kabel-e2e-'));
-    server = spawn('../bin/server', ['--addr', '127.0.0.1:0', '--data', data], {
+    server = spawn('../bin/server', ['--addr', '127.0.0.1:0', '--data', data, ...own], {
       stdio: ['ignore', 'pipe', 'inherit'],
     });
     if (!server.stdout) throw new Error('the server has no stdout');

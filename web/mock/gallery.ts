@@ -6,7 +6,7 @@ import { Store } from '../src/store.svelte';
 import Gallery from './Gallery.svelte';
 import { scenes } from './scenes';
 
-const silent = { resync: () => undefined, close: () => undefined };
+const silent = { resync: () => undefined, present: () => undefined, close: () => undefined };
 const pictures = scenes
   .slice(-Number(new URLSearchParams(location.search).get('last') ?? 21))
   .map(([name, snapshot]) => {

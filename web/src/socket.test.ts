@@ -4,6 +4,10 @@ import type { StreamMessage } from './wire';
 
 class FakeSocket {
   static all: FakeSocket[] = [];
+  static readonly OPEN = 1;
+  readyState = 0;
+  said: string[] = [];
+  onopen: (() => void) | null = null;
   onmessage: ((e: { data: unknown }) => void) | null = null;
   onclose: (() => void) | null = null;
   closed = false;
@@ -13,6 +17,13 @@ class FakeSocket {
   }
   close(): void {
     this.closed = true;
+  }
+  send(m: string): void {
+    this.said.push(m);
+  }
+  open(): void {
+    this.readyState = FakeSocket.OPEN;
+    this.onopen?.();
   }
   say(m: unknown): void {
     this.onmessage?.({ data: typeof m === 'string' ? m : JSON.stringify(m) });
@@ -71,6 +82,20 @@ test('comes back after a break, and waits longer each time', async () => {
   expect(waits.at(-1)).toBeLessThanOrEqual(1010);
   FakeSocket.last.say(hello);
   expect(states.at(-1)).toBe('live');
+});
+
+test('tells that the reader is away, also on the socket that comes after', async () => {
+  const first = FakeSocket.last;
+  first.open();
+  stream.present(true); // is taken for granted
+  stream.present(false);
+  stream.present(false);
+  expect(first.said).toEqual(['{"type":"away"}']);
+  first.break();
+  await vi.advanceTimersByTimeAsync(200);
+  FakeSocket.last.open();
+  stream.present(true);
+  expect(FakeSocket.last.said).toEqual(['{"type":"away"}', '{"type":"here"}']);
 });
 
 test('gives up when the session is gone', async () => {

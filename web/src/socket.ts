@@ -23,6 +23,7 @@ export class Stream {
   #timer: ReturnType<typeof setTimeout> | undefined;
   #failures = 0;
   #closed = false;
+  #away = false;
 
   constructor(
     private readonly url: string,
@@ -41,6 +42,17 @@ export class Stream {
     this.#drop();
     this.events.state('reconnecting');
     this.#open();
+  }
+
+  /** Tells whether the reader is there: a world where nobody is does not live for ever. */
+  present(here: boolean): void {
+    if (this.#away === !here) return;
+    this.#away = !here;
+    if (this.#socket?.readyState === WebSocket.OPEN) this.#tell(this.#socket);
+  }
+
+  #tell(socket: WebSocket): void {
+    socket.send(JSON.stringify({ type: this.#away ? 'away' : 'here' }));
   }
 
   close(): void {
@@ -65,6 +77,9 @@ export class Stream {
     const socket = new WebSocket(this.url);
     this.#socket = socket;
     const current = (): boolean => this.#socket === socket;
+    socket.onopen = () => {
+      if (current() && this.#away) this.#tell(socket);
+    };
     socket.onmessage = (e: MessageEvent<unknown>) => {
       const m = current() ? parse(e.data) : null;
       if (!m) return;

@@ -20,6 +20,7 @@ import type {
 /** What the store needs of a Stream. */
 interface Line {
   resync(): void;
+  present(here: boolean): void;
   close(): void;
 }
 export type OpenLine = (url: string, events: StreamEvents, alive: () => Promise<boolean>) => Line;
@@ -66,6 +67,7 @@ export class Store {
   #language = 'en';
   /** Counts the sessions opened and left: an answer may come when the reader is elsewhere. */
   #visit = 0;
+  #here = true;
 
   constructor(
     private readonly api: Api,
@@ -119,6 +121,7 @@ export class Store {
         { state: (c) => (this.connection = c), message: (m) => this.#receive(m) },
         () => this.#alive(id),
       );
+      this.#line.present(this.#here);
     });
   }
 
@@ -132,6 +135,20 @@ export class Store {
     this.changed = new Set();
     this.connection = 'connecting';
     this.#problems.clear();
+  }
+
+  /** Whether the reader sees the page. */
+  present(here: boolean): void {
+    this.#here = here;
+    this.#line?.present(here);
+  }
+
+  /** Asks for the session, which keeps its world, or brings it back. */
+  async stay(): Promise<void> {
+    await this.#inSession('session', async (id) => {
+      const session = await this.api.session(id);
+      return () => (this.session = session);
+    });
   }
 
   /** Reads the lab's texts again in another language. */

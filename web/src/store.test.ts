@@ -55,13 +55,25 @@ function setUp(answers: Partial<Api> = {}) {
     streamUrl: (id) => `ws://here/${id}`,
     ...answers,
   };
-  const line = { events: null as StreamEvents | null, resyncs: 0, closed: false };
+  const line = { events: null as StreamEvents | null, resyncs: 0, here: [] as boolean[], closed: false };
   const store = new Store(api, (_, events) => {
     line.events = events;
-    return { resync: () => line.resyncs++, close: () => (line.closed = true) };
+    return {
+      resync: () => line.resyncs++,
+      present: (here) => line.here.push(here),
+      close: () => (line.closed = true),
+    };
   });
   return { store, line };
 }
+
+test('whether the reader is there is told, also if they left before the line was open', async () => {
+  const { store, line } = setUp();
+  store.present(false);
+  await store.open('s1', 'en');
+  store.present(true);
+  expect(line.here).toEqual([false, true]);
+});
 
 describe('a session that is open', () => {
   let at: ReturnType<typeof setUp>;

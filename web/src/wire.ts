@@ -187,7 +187,7 @@ export interface Step extends StepSummary {
   predict?: { question: string; options: { id: string; text: string }[] };
 }
 
-export type SessionState = 'ready' | 'starting' | 'rebuilding' | 'failed' | 'gone';
+export type SessionState = 'ready' | 'starting' | 'rebuilding' | 'failed' | 'gone' | 'parked';
 
 export interface Session {
   id: string;
@@ -198,6 +198,8 @@ export interface Session {
   current?: string;
   steps: StepProgress[];
   nodes: NodeId[];
+  /** The world is about to go by itself, in so many seconds from when this was said. */
+  ends?: { at: string; in: number; why: 'idle' | 'total' };
 }
 
 export interface StepProgress {

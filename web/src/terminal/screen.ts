@@ -16,7 +16,16 @@ export interface ScreenEvents {
   leave(): void;
   /** Something is looked for in what was shown. */
   find(): void;
+  /** The views are to be divided or changed. */
+  arrange(how: Arrangement): void;
 }
+
+/** What may be done to the views by keys. */
+export type Arrangement = 'columns' | 'rows' | 'big' | 'next';
+
+// With Ctrl+Shift: no shell can tell these from the same without Shift, and no
+// browser keeps them for itself.
+const arrangements: Record<string, Arrangement> = { e: 'columns', o: 'rows', x: 'big', l: 'next' };
 
 /** Which find: the last one, or the next one from that which is selected. */
 export type Find = 'last' | 'above' | 'below';
@@ -124,6 +133,12 @@ export class Screen implements Paper {
     if (key === 'f' && e.shiftKey) {
       e.preventDefault();
       if (e.type === 'keydown') events.find();
+      return true;
+    }
+    const arrangement = e.shiftKey ? arrangements[key] : undefined;
+    if (arrangement) {
+      e.preventDefault();
+      if (e.type === 'keydown' && !e.repeat) events.arrange(arrangement);
       return true;
     }
     if (key !== 'c' || !(e.shiftKey || this.#terminal.hasSelection())) return false;

@@ -59,19 +59,46 @@ export class Tab {
 
 const storedReader = 'kabel.screenReader';
 
+/** How several terminals share the pane: beside each other, above each other, or two by two. */
+export type Flow = 'columns' | 'rows' | 'grid';
+/** How many may be seen at a time. */
+export const mostSeen = 4;
+
+/** What is in sight in a session's pane, by the ids of its terminals. */
+interface Layout {
+  session: string;
+  flow: Flow;
+  seen: string[];
+  active: string | null;
+  big: boolean;
+}
+const storedLayouts = 'kabel.terminals';
+const mostLayouts = 10;
+
+/** The layouts of the last sessions, the latest first. */
+function layouts(): Layout[] {
+  try {
+    const kept: unknown = JSON.parse(localStorage.getItem(storedLayouts) ?? '[]');
+    return Array.isArray(kept) ? (kept as Layout[]) : [];
+  } catch {
+    return [];
+  }
+}
+
 /** The terminals of one session, in the order of their tabs. */
 export class Terminals {
   tabs = $state.raw<Tab[]>([]);
+  /** Those in sight, in their order; the active one is among them. */
+  seen = $state.raw<Tab[]>([]);
   active = $state.raw<Tab | null>(null);
+  flow = $state<Flow>('columns');
+  /** Whether they have the whole page. */
+  big = $state(false);
   /** Counts the times that one was asked for: it is to be seen then. */
   asked = $state(0);
   screenReader = $state(localStorage.getItem(storedReader) === 'yes');
 
   constructor(readonly session: string) {}
-
-  get #storedActive(): string {
-    return `kabel.terminal.${this.session}`;
-  }
 
   /** Shows those that the session has already, as after a reload. */
   async restore(): Promise<void> {
@@ -79,8 +106,14 @@ export class Terminals {
     if (!Array.isArray(found)) return;
     const known = new Set(this.tabs.map((t) => t.id));
     for (const { id, node } of found) if (!known.has(id)) this.#add(node, id);
-    const was = sessionStorage.getItem(this.#storedActive);
-    this.active ??= this.tabs.find((t) => t.id === was) ?? this.tabs[0] ?? null;
+    if (this.active) return;
+    const was = layouts().find((l) => l.session === this.session);
+    const byId = (id: string | null): Tab | undefined => this.tabs.find((t) => t.id === id);
+    this.seen = (was?.seen ?? []).map(byId).filter((t) => t !== undefined);
+    this.flow = was?.flow ?? 'columns';
+    this.big = (was?.big ?? false) && this.seen.length > 0;
+    const active = byId(was?.active ?? null) ?? this.seen[0] ?? this.tabs[0];
+    if (active) this.#front(active);
   }
 
   open(node: NodeId): Tab {
@@ -101,21 +134,75 @@ export class Terminals {
   }
 
   show(tab: Tab): void {
-    this.active = tab;
+    this.#front(tab);
     this.asked++;
     tab.focus();
     this.remember();
   }
 
+  /** Makes it the active one, where it is or in the place of the one before, and leaves the keyboard. */
+  turnTo(tab: Tab): void {
+    if (this.active === tab) return;
+    this.#front(tab);
+    this.remember();
+  }
+
+  /** Opens one more on the active one's node, beside it or below it. */
+  split(flow: 'columns' | 'rows'): void {
+    const { active, seen } = this;
+    if (!active || seen.length >= mostSeen) return;
+    const tab = this.#add(active.node);
+    this.flow = seen.length > 1 && this.flow !== flow ? 'grid' : flow;
+    this.seen = seen.toSpliced(seen.indexOf(active) + 1, 0, tab);
+    this.show(tab);
+  }
+
+  /** Takes one out of sight; its shell and its tab stay. */
+  hide(tab: Tab): void {
+    const at = this.seen.indexOf(tab);
+    if (at < 0 || this.seen.length < 2) return;
+    this.seen = this.seen.filter((t) => t !== tab);
+    if (this.active === tab) this.active = this.seen[at] ?? this.seen.at(-1) ?? null;
+    this.active?.focus();
+    this.remember();
+  }
+
+  /** Gives the keyboard to the next one in sight. */
+  next(): void {
+    const { active, seen } = this;
+    const tab = active && seen[(seen.indexOf(active) + 1) % seen.length];
+    if (tab) this.show(tab);
+  }
+
+  enlarge(big: boolean): void {
+    this.big = big;
+    this.active?.focus();
+    this.remember();
+  }
+
   remember(): void {
-    if (this.active?.id !== undefined) sessionStorage.setItem(this.#storedActive, this.active.id);
+    const layout: Layout = {
+      session: this.session,
+      flow: this.flow,
+      seen: this.seen.map((t) => t.id).filter((id) => id !== undefined),
+      active: this.active?.id ?? null,
+      big: this.big,
+    };
+    const kept = [layout, ...layouts().filter((l) => l.session !== this.session)].slice(0, mostLayouts);
+    localStorage.setItem(storedLayouts, JSON.stringify(kept));
   }
 
   /** Takes a tab away, and ends its shell if that still runs. */
   close(tab: Tab): void {
-    const at = this.tabs.indexOf(tab);
+    const [at, place] = [this.tabs.indexOf(tab), this.seen.indexOf(tab)];
     this.tabs = this.tabs.filter((t) => t !== tab);
-    if (this.active === tab) this.active = this.tabs[at] ?? this.tabs.at(-1) ?? null;
+    this.seen = this.seen.filter((t) => t !== tab);
+    if (this.active === tab) {
+      const beside = this.seen[place] ?? this.seen.at(-1);
+      const next = beside ?? this.tabs[at] ?? this.tabs.at(-1) ?? null;
+      if (next) this.#front(next);
+      else [this.active, this.big] = [null, false];
+    }
     this.active?.focus();
     this.remember();
     if (tab.id !== undefined && !tab.end) void end(this.session, tab.node, tab.id);
@@ -124,7 +211,9 @@ export class Terminals {
   /** A new shell where one has ended. */
   again(tab: Tab): Tab {
     const fresh = new Tab(tab.node, tab.number);
-    this.tabs = this.tabs.map((t) => (t === tab ? fresh : t));
+    const instead = (tabs: Tab[]): Tab[] => tabs.map((t) => (t === tab ? fresh : t));
+    [this.tabs, this.seen] = [instead(this.tabs), instead(this.seen)];
+    if (this.active === tab) this.active = fresh;
     this.show(fresh);
     return fresh;
   }
@@ -132,6 +221,14 @@ export class Terminals {
   readAloud(on: boolean): void {
     this.screenReader = on;
     localStorage.setItem(storedReader, on ? 'yes' : 'no');
+  }
+
+  #front(tab: Tab): void {
+    if (!this.seen.includes(tab)) {
+      const place = this.active ? this.seen.indexOf(this.active) : -1;
+      this.seen = place < 0 ? [...this.seen, tab].slice(-mostSeen) : this.seen.with(place, tab);
+    }
+    this.active = tab;
   }
 
   #add(node: NodeId, id?: string): Tab {

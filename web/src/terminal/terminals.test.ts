@@ -22,7 +22,6 @@ function run(tab: Tab, id: string): Tab {
 beforeEach(() => {
   [kept, listed, asked] = [new Map(), [], []];
   vi.stubGlobal('localStorage', store());
-  vi.stubGlobal('sessionStorage', store());
   vi.stubGlobal('fetch', (url: string, how: RequestInit) => {
     asked.push(`${how.method ?? 'GET'} ${url}`);
     return Promise.resolve({ ok: true, status: 200, json: () => Promise.resolve(listed) });
@@ -84,4 +83,72 @@ test('closing ends a shell that runs, and shows its neighbour', () => {
   all.close(first);
   expect(all.active).toBeNull();
   expect(asked).toHaveLength(1);
+});
+
+describe('several in sight', () => {
+  let first: Tab;
+  const seen = (): string[] => all.seen.map((t) => `${t.node} ${t.number}`);
+  beforeEach(() => {
+    first = run(all.open('host1'), 'a');
+  });
+
+  test('splitting opens one more on the same node, four at the most', () => {
+    all.split('columns');
+    run(all.active as Tab, 'b');
+    expect([all.flow, seen()]).toEqual(['columns', ['host1 1', 'host1 2']]);
+    all.show(first);
+    all.split('columns');
+    expect([all.flow, seen()]).toEqual(['columns', ['host1 1', 'host1 3', 'host1 2']]);
+    all.split('rows');
+    expect([all.flow, seen().length]).toEqual(['grid', 4]);
+    all.split('rows');
+    expect(seen().length).toBe(4);
+  });
+
+  test('a tab that is not in sight takes the place of the active one', () => {
+    const second = run(all.open('host2'), 'b');
+    expect(seen()).toEqual(['host2 1']);
+    all.split('rows');
+    expect([all.flow, seen()]).toEqual(['rows', ['host2 1', 'host2 2']]);
+    all.show(first);
+    expect(seen()).toEqual(['host2 1', 'host1 1']);
+    all.turnTo(second);
+    expect([seen(), all.active]).toEqual([['host2 1', 'host1 1'], second]);
+    all.next();
+    expect(all.active).toBe(first);
+  });
+
+  test('one that is hidden or closed leaves its place to the others', () => {
+    all.split('columns');
+    const second = run(all.active as Tab, 'b');
+    all.hide(second);
+    expect([seen(), all.active, names()]).toEqual([['host1 1'], first, ['host1 1', 'host1 2']]);
+    all.hide(first); // something stays in sight
+    expect(seen()).toEqual(['host1 1']);
+    all.close(first);
+    expect([seen(), all.active]).toEqual([['host1 2'], second]);
+    all.enlarge(true);
+    all.close(second);
+    expect([seen(), all.active, all.big]).toEqual([[], null, false]);
+  });
+
+  test('they are there again after a reload, those that still run', async () => {
+    all.split('columns');
+    run(all.active as Tab, 'b');
+    all.split('rows');
+    run(all.active as Tab, 'c');
+    all.enlarge(true);
+    listed = ['a', 'c', 'd'].map((id) => ({ id, node: 'host1' }));
+    all = new Terminals('s1');
+    await all.restore();
+    expect([all.flow, all.big, all.seen.map((t) => t.id), all.active?.id]).toEqual([
+      'grid',
+      true,
+      ['a', 'c'],
+      'c',
+    ]);
+    const other = new Terminals('s2');
+    await other.restore();
+    expect([other.seen.map((t) => t.id), other.big]).toEqual([['a'], false]);
+  });
 });
