@@ -33,7 +33,7 @@ func (b *block) isEffect() bool { return b.set >= 0 }
 
 // maxBlocks bounds the work on an expression too long for a program. What is
 // known beforehand removes blocks, seldom more than half.
-const maxBlocks = 4 * maxInstructions
+const maxBlocks = 2 * maxInstructions
 
 type emitter struct {
 	accept, reject *block

@@ -1,5 +1,48 @@
 // Package filter compiles tcpdump's filter expressions to classic BPF, without
 // libpcap. It is pure: one program does for the kernel and for frames in memory.
+//
+// # The language
+//
+// A primitive is a value behind words that say what it is:
+//
+//	[src|dst|src or dst|src and dst] [host|net|port|portrange] value
+//
+//	host 10.0.0.1                  src host 2001:db8::1        arp host 10.0.0.1
+//	net 10.0.0.0/8                 net 10                      dst net 10.0.0.0 mask 255.0.0.0
+//	port 80                        tcp dst port http           udp portrange 1000-2000
+//	ether host 02:00:00:00:00:01   ether src 02:00:00:00:00:01
+//
+// Others stand alone, or have a number:
+//
+//	ip  ip6  arp  rarp  icmp  icmp6  igmp  tcp  udp  sctp  esp  ah  pim  vrrp  stp
+//	proto gre                      ip proto 89                 ip6 proto tcp
+//	ether proto 0x88cc             broadcast                   multicast
+//	ip broadcast                   ip multicast                ip6 multicast
+//	inbound                        outbound
+//	less 128                       greater 1000
+//	vlan                           vlan 10 or 20
+//	vxlan                          vxlan 42                    geneve 42 or 43
+//
+// Bytes can be compared, after arithmetic with + - * / % & | ^ << >> as in C, on
+// 32 bits without sign. The place is counted from the header that is named, one
+// byte is read or as many as stand behind the colon; len is the length of the
+// frame:
+//
+//	tcp[tcpflags] & (tcp-syn|tcp-ack) == tcp-syn
+//	icmp[icmptype] == icmp-echo    ip[8] < 5                   udp[8:4] = 0x47455420
+//	ether[0] & 1 = 0               len - 14 > ip[2:2]
+//
+// Primitives are joined with and, or, not (&&, ||, !) and parentheses. And and or
+// bind equally, from left to right: "tcp or udp and port 53" is "(tcp or udp) and
+// port 53". A value without words takes those of the value before it: "tcp port
+// 80 or 443", "host 10.0.0.1 and not (10.0.0.2 or 10.0.0.3)".
+//
+// As in tcpdump, vlan, vxlan and geneve change what everything behind them in the
+// text speaks of: "vxlan and icmp" is ICMP inside, "icmp and vxlan" is nothing.
+// So "icmp and not vlan" and not the other way round; "icmp" alone is only what
+// has no tag. Of a later fragment ports are not known, so that "port 80" doesn't
+// find it. TCP and UDP bytes are those over IPv4. Names of hosts are not looked
+// up. Here vxlan is UDP port 4789 or Linux's own 8472, geneve 6081.
 package filter
 
 import (
@@ -14,13 +57,13 @@ import (
 const WholePacket = 1 << 18
 
 // maxExpression bounds the length of an expression in bytes.
-const maxExpression = 8192
+const maxExpression = 4096
 
 // Error says what is wrong with an expression, and where.
 type Error struct {
 	Position   int    // in bytes from the start
 	Message    string // plain words
-	Suggestion string // what may have been meant in place of the word there, or ""
+	Suggestion string // what may have been meant, for the reader; or ""
 }
 
 func (e *Error) Error() string {

@@ -3,6 +3,7 @@ package filter
 import (
 	"errors"
 	"fmt"
+	"os"
 	"strings"
 	"testing"
 
@@ -123,7 +124,7 @@ func TestAnErrorSaysWhereAndWhatWasMeant(t *testing.T) {
 		{strings.Repeat("vxlan and ", 16) + "vxlan", 160, "too many tunnels", ""},
 		{"ip and len " + strings.Repeat("+ (len ", 17) + strings.Repeat(")", 17) + " = 0", 7, "too deep", ""},
 		{strings.Repeat("port 1 or ", 300) + "port 1 and not port 2", 0, "longer than the kernel takes", ""},
-		{strings.Repeat(" ", maxExpression+1), maxExpression, "longer than 8192 bytes", ""},
+		{strings.Repeat(" ", maxExpression+1), maxExpression, "longer than 4096 bytes", ""},
 	} {
 		_, err := Compile(c.expression)
 		var e *Error
@@ -146,6 +147,30 @@ func TestASuggestionCompiles(t *testing.T) {
 		if _, err := Compile(better); err != nil {
 			t.Errorf("%q for %q: %v", better, word, err)
 		}
+	}
+}
+
+func TestTheExamplesOfTheReferenceCompile(t *testing.T) {
+	source, err := os.ReadFile("filter.go")
+	if err != nil {
+		t.Fatal(err)
+	}
+	reference, _, _ := strings.Cut(string(source), "\npackage filter")
+	examples := 0
+	for line := range strings.Lines(reference) {
+		text, ok := strings.CutPrefix(line, "//\t")
+		if !ok || strings.HasPrefix(text, "[") {
+			continue
+		}
+		for e := range strings.SplitSeq(strings.TrimSpace(text), "  ") {
+			if _, err := Compile(e); err != nil {
+				t.Errorf("%s: %v", e, err)
+			}
+			examples++
+		}
+	}
+	if examples < 50 {
+		t.Errorf("only %d examples were found", examples)
 	}
 }
 

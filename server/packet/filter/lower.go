@@ -421,7 +421,7 @@ func (l *lowering) tunnel(n tunnel) condition {
 	if l.slots += slots; l.slots > scratchSize {
 		return l.fail(n.position, "too many tunnels inside each other")
 	}
-	outer := *l
+	outer := *l // the conditions on the tunnel itself are of the layer as it was
 	isTunnel := func(at func(uint32, int) []bpf.Instruction) condition {
 		var c allOf
 		if n.geneve {
@@ -441,11 +441,7 @@ func (l *lowering) tunnel(n tunnel) condition {
 	}
 	udp := []uint32{ipProtocols["udp"]}
 	found := outer.ports(udp, func(at func(uint32, int) []bpf.Instruction) condition {
-		// at loads the byte of the UDP header into A with X its base, if any; what
-		// is wanted here is the place itself.
-		load := at(8, 1)
-		note := noteHeader(load, slot)
-		return allOf{isTunnel(at), effect{do: note, set: slot}}
+		return allOf{isTunnel(at), effect{do: noteHeader(at(8, 1), slot), set: slot}}
 	})
 
 	l.layer.ethernet = true
@@ -571,6 +567,9 @@ func (l *lowering) checks(v value) allOf {
 
 // compute leaves a value in A. It may use the slots below free.
 func (l *lowering) compute(v value, free, position int) []bpf.Instruction {
+	if l.err != nil {
+		return nil // too deep already
+	}
 	switch v := v.(type) {
 	case number:
 		return []bpf.Instruction{bpf.LoadConstant{Dst: bpf.RegA, Val: uint32(v)}}

@@ -101,7 +101,7 @@ var instead = map[string]string{
 // unsupported are tcpdump's words that this package knows but does not take.
 var unsupported = map[string]string{
 	"gateway":    "it needs names that are looked up",
-	"ifindex":    "every interface has its own row here",
+	"ifindex":    "the interface is chosen where the capture is opened",
 	"mpls":       "its labels are not read",
 	"pppoed":     "PPPoE is not read",
 	"pppoes":     "PPPoE is not read",
