@@ -5,10 +5,12 @@ import (
 	"encoding/hex"
 	"errors"
 	"io"
+	"maps"
 	"net"
 	"net/netip"
 	"os"
 	"path/filepath"
+	"slices"
 	"strings"
 	"testing"
 
@@ -149,7 +151,7 @@ func built(t testing.TB) (all []sample) {
 		stack(kind.name, ether(layers.EthernetTypeIPv4), ip4("10.0.0.254", "10.0.0.1", layers.IPProtocolICMPv4),
 			&layers.ICMPv4{TypeCode: layers.CreateICMPv4TypeCode(uint8(kind.icmp), uint8(kind.code)), Id: uint16(kind.rest >> 16), Seq: uint16(kind.rest)}, gopacket.Payload(body))
 	}
-	for name, message := range map[string]string{
+	for _, m := range inOrder(map[string]string{
 		"router advertisement": "8600" + "0000" + "40c00708" + "00000000" + "00000000" + "0101020000000001" + "05010000000005dc" +
 			"030440c0000151800000384000000000fd000000000000000000000000000000" + "1903000000000258fd000000000000000000000000000053",
 		"redirect v6":    "8900" + "0000" + "00000000" + "fe800000000000000000000000000001" + "fd000000000000000000000000000009" + "0201020000000002",
@@ -158,17 +160,17 @@ func built(t testing.TB) (all []sample) {
 		"mld done":       "8400" + "0000" + "00000000" + "ff020000000000000000000000010003",
 		"bad parameter":  "0401" + "0000" + "00000006",
 		"unknown icmpv6": "c800" + "0000" + "01020304",
-	} {
+	}) {
 		ip := &layers.IPv6{Version: 6, HopLimit: 255, NextHeader: layers.IPProtocolICMPv6, SrcIP: net.ParseIP("fe80::1"), DstIP: net.ParseIP("ff02::1")}
-		m := []byte(unhex(t, message))
+		message := []byte(unhex(t, m.bytes))
 		c := carrier{src: addr("fe80::1"), dst: addr("ff02::1")}
-		binary.BigEndian.PutUint16(m[2:], ^fold(sum(m, c.pseudo(protoICMPv6, len(m)))))
-		stack(name, ether(layers.EthernetTypeIPv6), ip, gopacket.Payload(m))
+		binary.BigEndian.PutUint16(message[2:], ^fold(sum(message, c.pseudo(protoICMPv6, len(message)))))
+		stack(m.name, ether(layers.EthernetTypeIPv6), ip, gopacket.Payload(message))
 	}
 
 	// Frames as bytes: what no serialiser writes.
 	toBridges, toLLDP := "0180c2000000"+"020000000001", "0180c200000e"+"020000000001"
-	for name, frame := range map[string]string{
+	for _, f := range inOrder(map[string]string{
 		"rstp":          toBridges + "0027" + "424203" + "0000" + "02" + "02" + "7c" + "8000020000000001" + "00000014" + "8001020000000002" + "8002" + "0100" + "1400" + "0200" + "0f00" + "00",
 		"stp change":    toBridges + "0007" + "424203" + "00000080",
 		"lldp":          toLLDP + "88cc" + "0207" + "04020000000001" + "0406" + "056574683131" + "0602" + "0078" + "0a03" + "737731" + "0c05" + "4c696e7578" + "0e04" + "00040004" + "0000",
@@ -184,14 +186,23 @@ func built(t testing.TB) (all []sample) {
 		"vrrp":          "01005e000012" + "020000000001" + "0800" + "4500002800000000ff70" + "b7c5" + "0a000001e0000012" + "2101640100017bc0" + "0a000064" + "0000000000000000",
 		"igmp v2 query": "01005e000001" + "020000000001" + "0800" + "4600002000000000010244" + "d7" + "00000000e0000001" + "94040000" + "1164ee9b" + "00000000",
 		"igmp leave":    "01005e000002" + "020000000001" + "0800" + "4600002000000000010244" + "d6" + "00000000e0000002" + "94040000" + "1700f8f9" + "ef010203",
-	} {
+	}) {
 		hardware := uint16(HardwareEther)
-		if name == "loopback" {
+		if f.name == "loopback" {
 			hardware = HardwareLoopback
 		}
-		add(name, hardware, []byte(unhex(t, frame)))
+		add(f.name, hardware, []byte(unhex(t, f.bytes)))
 	}
 	return all
+}
+
+type rawFrame struct{ name, bytes string }
+
+func inOrder(m map[string]string) (out []rawFrame) {
+	for _, name := range slices.Sorted(maps.Keys(m)) {
+		out = append(out, rawFrame{name, m[name]})
+	}
+	return out
 }
 
 func corpus(t testing.TB) []sample { return append(captured(t), built(t)...) }

@@ -8,6 +8,9 @@ import (
 	"github.com/google/gopacket/layers"
 )
 
+// shownOptions is how many options of one message are read.
+const shownOptions = 256
+
 // dhcpCookie begins the options. Source: RFC 2131, 3.
 const dhcpCookie = 0x63825363
 
@@ -72,7 +75,11 @@ func (d *walk) dhcp(s span) {
 		return
 	}
 	kind, asked, name := "", "", ""
-	for opt := s.from(240); opt.has(1); {
+	opt := s.from(240)
+	for range shownOptions {
+		if !opt.has(1) {
+			break
+		}
 		code, size := d.u8(opt.off), d.u8(opt.off+1)
 		if code == 0 {
 			opt = opt.from(1)

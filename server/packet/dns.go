@@ -314,7 +314,7 @@ func (d *walk) recordData(s span, t, o, size int) (string, bool) {
 		return master + " " + mail + " serial " + strconv.Itoa(d.u32(next)), ok
 	case t == dnsTXT:
 		var parts []string
-		for at := o; at < o+size; at += 1 + d.u8(at) {
+		for at := o; at < o+size && len(parts) < shownRecords; at += 1 + d.u8(at) {
 			parts = append(parts, printable(d.bytes(at+1, min(d.u8(at), o+size-at-1))))
 		}
 		return strings.Join(parts, " "), true

@@ -74,9 +74,15 @@ func TestEveryFrameOfTheCorpusIsWellFormed(t *testing.T) {
 	}
 }
 
-// Every cut is tried: of each sort of packet the shortest, at each length.
+// Every cut is tried of one packet of each sort.
 func TestAPacketMayBeCutAnywhere(t *testing.T) {
+	tried := map[string]bool{}
 	for _, s := range corpus(t) {
+		sort := strings.Join(names(&s.frame), " ")
+		if tried[sort] {
+			continue
+		}
+		tried[sort] = true
 		for n := range min(len(s.frame.Data), 200) {
 			f := s.frame
 			f.Data = f.Data[:n]

@@ -15,7 +15,7 @@ const shownHeaders = 100
 // message goes on in another segment there is no telling: that one is TCP.
 func (d *walk) http(s span) bool {
 	b := d.of(s)
-	if len(b) < 5 || b[0] < 'A' || b[0] > 'Z' {
+	if len(b) < 4 || b[0] < 'A' || b[0] > 'Z' {
 		return false
 	}
 	response := bytes.HasPrefix(b, []byte("HTTP/1."))

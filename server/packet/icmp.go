@@ -261,14 +261,14 @@ func (d *walk) icmpv6(s span, c *carrier) {
 		return
 	}
 	body := s.from(size)
-	quote, linkAddr, joined := "", []byte(nil), ""
+	quote, linkAddr, more := "", []byte(nil), ""
 	switch kind {
 	case 1, 2, 3, 4:
 		quote = d.quote(body)
 	case 133, 134, 135, 136, 137:
-		linkAddr = d.ndpOptions(body)
+		linkAddr, more = d.ndpOptions(body)
 	case 143:
-		joined = d.listenerRecords(body, d.u16(o+6))
+		more = d.listenerRecords(body, d.u16(o+6))
 	default:
 		d.payload(body)
 	}
@@ -289,6 +289,7 @@ func (d *walk) icmpv6(s span, c *carrier) {
 		if linkAddr != nil {
 			d.sayMAC(" from ", linkAddr)
 		}
+		d.say(more)
 	case 135:
 		d.sayAddr(": who has ", d.ip6(o+8))
 		d.say("?")
@@ -313,31 +314,57 @@ func (d *walk) icmpv6(s span, c *carrier) {
 		d.sayAddr(" for ", d.ip6(o+24))
 		d.sayAddr(" to ", d.ip6(o+8))
 	case 143:
-		d.say(joined)
+		d.say(more)
 	default:
 		d.say(bracket(word))
 	}
 	d.say(quote)
 }
 
+func ndpOption(kind int) string {
+	switch kind {
+	case 1:
+		return "source link-layer address"
+	case 2:
+		return "target link-layer address"
+	case 3:
+		return "prefix"
+	case 4:
+		return "redirected packet"
+	case 5:
+		return "MTU"
+	case 14:
+		return "nonce"
+	case 24:
+		return "route"
+	case 25:
+		return "DNS servers"
+	case 31:
+		return "DNS search list"
+	}
+	return "type " + strconv.Itoa(kind)
+}
+
+// shownParts is how many options or records of one message are shown.
+const shownParts = 64
+
 // ndpOptions tells the options of neighbour discovery and gives the link-layer
-// address among them. Source: RFC 4861, 4.6; RFC 8106; RFC 4191.
-func (d *walk) ndpOptions(s span) (linkAddr []byte) {
-	for s.has(2) {
+// address and the prefixes among them. Source: RFC 4861, 4.6; RFC 8106; RFC 4191.
+func (d *walk) ndpOptions(s span) (linkAddr []byte, prefixes string) {
+	for range shownParts {
 		o, kind, size := s.off, d.u8(s.off), d.u8(s.off+1)*8
-		if size == 0 {
+		if size == 0 || !s.has(2) {
 			break
 		}
 		opt := s.take(size)
-		names := map[int]string{1: "source link-layer address", 2: "target link-layer address", 3: "prefix", 4: "redirected packet", 5: "MTU", 14: "nonce", 24: "route", 25: "DNS servers", 31: "DNS search list"}
 		if (kind == 1 || kind == 2) && opt.has(8) {
 			linkAddr = d.bytes(o+2, 6)
 		}
+		if kind == 3 && opt.has(32) && len(prefixes) < 100 {
+			prefixes += ", prefix " + d.ip6(o+16).String() + "/" + strconv.Itoa(d.u8(o+2))
+		}
 		if d.tree {
-			name := names[kind]
-			if name == "" {
-				name = "type " + strconv.Itoa(kind)
-			}
+			name := ndpOption(kind)
 			n := d.open("ICMPv6 option", opt, size)
 			n.summary(name)
 			n.add("Type", o, 1, named(kind, name))
@@ -370,14 +397,14 @@ func (d *walk) ndpOptions(s span) (linkAddr []byte) {
 		}
 		s = s.from(size)
 	}
-	return linkAddr
+	return linkAddr, prefixes
 }
 
 // listenerRecords are an MLDv2 report's groups, for the line too. Source: RFC
 // 3810, 5.2.
 func (d *walk) listenerRecords(s span, count int) string {
 	var line strings.Builder
-	for i := range count {
+	for i := range min(count, shownParts) {
 		o := s.off
 		sources, aux := d.u16(o+2), d.u8(o+1)*4
 		size := 20 + 16*sources + aux
@@ -391,7 +418,7 @@ func (d *walk) listenerRecords(s span, count int) string {
 			line.WriteString(", …")
 		}
 		if d.tree {
-			n := d.open("Multicast record", s, size)
+			n := d.open("ICMPv6 record", s, size)
 			n.summary(what, " ", d.ip6(o+4).String())
 			n.add("Record type", o, 1, named(d.u8(o), what))
 			n.num("Number of sources", o+2, 2)
@@ -477,7 +504,7 @@ func (d *walk) igmp(s span, c *carrier) {
 		d.payload(body)
 		return
 	}
-	for i := range d.u16(o + 6) {
+	for i := range min(d.u16(o+6), shownParts) {
 		o := body.off
 		sources, aux := d.u16(o+2), d.u8(o+1)*4
 		size := 8 + 4*sources + aux
@@ -492,7 +519,7 @@ func (d *walk) igmp(s span, c *carrier) {
 			d.say(", …")
 		}
 		if d.tree {
-			n := d.open("Multicast record", body, size)
+			n := d.open("IGMP record", body, size)
 			n.summary(what, " ", d.ip4(o+4).String())
 			n.add("Record type", o, 1, named(d.u8(o), what))
 			n.num("Number of sources", o+2, 2)

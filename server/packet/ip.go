@@ -3,6 +3,7 @@ package packet
 import (
 	"net/netip"
 	"strconv"
+	"strings"
 
 	"github.com/google/gopacket/layers"
 )
@@ -175,10 +176,13 @@ func (d *walk) ipv4Options(s span) (rerouted bool) {
 		if size < 2 || !s.has(size) {
 			break
 		}
-		name := "Option " + strconv.Itoa(kind)
+		name, value := "Option "+strconv.Itoa(kind), textOrHex(d.bytes(s.off+2, size-2))
 		switch kind {
-		case 7:
-			name = "Option: record route"
+		case 7: // a pointer behind the last one that is filled in, then addresses
+			name, value = "Option: record route", ""
+			for at := 3; at+4 <= size && at+4 <= d.u8(s.off+2); at += 4 {
+				value += d.ip4(s.off+at).String() + " "
+			}
 		case 68:
 			name = "Option: time stamps"
 		case 131, 137:
@@ -187,7 +191,7 @@ func (d *walk) ipv4Options(s span) (rerouted bool) {
 			name = "Option: router alert"
 		}
 		if d.tree {
-			node{d, len(d.layers) - 1}.add(name, s.off, size, textOrHex(d.bytes(s.off+2, size-2)))
+			node{d, len(d.layers) - 1}.add(name, s.off, size, strings.TrimSpace(value))
 		}
 		s = s.from(size)
 	}
@@ -389,11 +393,41 @@ func (d *walk) verify(s span, at int, of *cover) string {
 	if fold(total) == 0xffff {
 		return "correct"
 	}
-	if of != nil && !d.quoted && (d.frame.Unfinished || pseudo > 0 && got == fold(pseudo)) {
+	unfinished := pseudo > 0 && got == fold(pseudo)
+	if unfinished {
+		d.finish(at, uint64(^got)+uint64(want))
+	}
+	if of != nil && of.proto == protoUDP {
+		d.outer = append(d.outer, outerSum{len(d.layers) - 1, s.off, total})
+	}
+	if unfinished || of != nil && d.frame.Unfinished && !d.quoted {
 		return "not filled in yet (left to the network card)"
 	}
 	if want == 0 && of != nil && of.proto == protoUDP {
 		want = 0xffff
 	}
 	return "wrong, should be " + hexed(int(want), 4)
+}
+
+// outerSum is a tunnel's checksum that does not fit the bytes: the layer, where
+// what it covers begins, and what that sums up to.
+type outerSum struct {
+	layer, off int
+	total      uint64
+}
+
+// finish corrects the verdict on the tunnels around a checksum that is left to
+// the card. They count with what the card will write. Source: the kernel's
+// checksum-offloads document, local checksum offload.
+func (d *walk) finish(at int, change uint64) {
+	for _, o := range d.outer {
+		if (at-o.off)%2 != 0 || fold(o.total+change) != 0xffff {
+			continue
+		}
+		for i, f := range d.layers[o.layer].Fields {
+			if f.Name == "Checksum" {
+				d.layers[o.layer].Fields[i].Value = f.Value[:len("0x0000")] + ", correct once the inner one is filled in"
+			}
+		}
+	}
 }

@@ -181,7 +181,11 @@ func (d *walk) arp(s span) {
 	if d.stops("ARP", s, 8) || d.stops("ARP", s, size) {
 		return
 	}
-	d.line("ARP")
+	protocol := "ARP"
+	if op == 3 || op == 4 {
+		protocol = "RARP"
+	}
+	d.line(protocol)
 	sender, target := d.ip4(o+14), d.ip4(o+24)
 	switch {
 	case !usual:

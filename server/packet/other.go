@@ -6,6 +6,7 @@ import (
 	"strings"
 
 	"github.com/google/gopacket"
+	"github.com/google/gopacket/layers"
 )
 
 // What a lab teaches is read by this package itself, since gopacket tells no byte
@@ -32,16 +33,16 @@ func (d *walk) tryOther(protocol string, first gopacket.LayerType, s span) bool 
 	for i, l := range found {
 		at, size := s.off, min(len(l.LayerContents()), s.end-s.off)
 		inner := s.from(size)
-		switch l.LayerType().String() {
-		case "IPv4", "IPv6": // in MPLS or PPPoE: back to what we know better
+		switch l.LayerType() {
+		case layers.LayerTypeIPv4, layers.LayerTypeIPv6: // in MPLS or PPPoE: back to what we know better
 			d.around = append(append(d.around, " · in "...), protocol...)
 			d.ip(s)
 			return true
-		case "Ethernet":
+		case layers.LayerTypeEthernet:
 			d.around = append(append(d.around, " · in "...), protocol...)
 			d.ethernet(s)
 			return true
-		case "Payload", "DecodeFailure", "Fragment":
+		case gopacket.LayerTypePayload, gopacket.LayerTypeFragment, gopacket.LayerTypeDecodeFailure:
 			d.payload(s)
 			return true
 		}

@@ -28,6 +28,8 @@ type walk struct {
 	quoted bool // inside the packet that an ICMP error quotes
 	part   bool // inside the first of several fragments
 
+	outer []outerSum
+
 	protocol       string
 	src, dst       netip.Addr
 	srcMAC, dstMAC []byte // where there is no IP address
@@ -345,7 +347,7 @@ func textOrHex(b []byte) string {
 	if len(b) > shownBytes {
 		b, cut = b[:shownBytes], "…"
 	}
-	text := len(b) >= 4
+	text := len(b) >= 3
 	for _, c := range b {
 		text = text && (c >= ' ' && c < 0x7f || c == '\n' || c == '\r' || c == '\t')
 	}
