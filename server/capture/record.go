@@ -5,9 +5,11 @@ import (
 	"errors"
 	"fmt"
 	"io"
+	"slices"
 	"time"
 
 	"kabel/sandbox/host"
+	"kabel/sandbox/topo"
 	"kabel/server/packet"
 	"kabel/server/packet/filter"
 )
@@ -81,4 +83,41 @@ func (r *Recorder) Write(ctx context.Context, to io.Writer, flush func() error) 
 			}
 		}
 	}
+}
+
+// Kept says which of the packets that a hub keeps to write; empty fields: all.
+type Kept struct {
+	Node   topo.NodeID
+	Link   string
+	Filter *filter.Filter
+}
+
+// Save writes the packets that are kept, as a pcapng file, in the order of their
+// times.
+func (h *Hub) Save(to io.Writer, which Kept) error {
+	h.mu.Lock()
+	var frames []*packet.Frame
+	var lost Lost
+	if h.run != nil {
+		lost = h.run.lost
+		for _, k := range h.run.frames {
+			i := k.Interface
+			if (which.Node == "" || which.Node == i.Node) && (which.Link == "" || which.Link == i.Link) &&
+				(which.Filter == nil || which.Filter.Match(k.Data, i.Hardware, k.Out, k.Length)) {
+				frames = append(frames, k.Frame)
+			}
+		}
+	}
+	h.mu.Unlock()
+	slices.SortStableFunc(frames, func(a, b *packet.Frame) int { return a.Time.Compare(b.Time) })
+	out := packet.NewPcapng(to, host.DefaultSnap)
+	if err := out.WriteHeader(); err != nil {
+		return err
+	}
+	for _, f := range frames {
+		if err := out.WriteFrame(f); err != nil {
+			return err
+		}
+	}
+	return out.WriteDrops(time.Now(), lost.Kernel, lost.Host)
 }

@@ -3,6 +3,7 @@
 package httpapi
 
 import (
+	"bytes"
 	"context"
 	"encoding/json"
 	"errors"
@@ -220,7 +221,8 @@ const maxRecording = time.Hour
 
 // recording is GET /api/v1/sessions/{id}/capture.pcapng?node=&link=&filter=&snap=&seconds=:
 // the packets from now on, as a pcapng file that grows, until seconds are over,
-// the client leaves, or the world ends.
+// the client leaves, or the world ends. With kept=true it is a whole file of the
+// packets that are kept for the list.
 func (s *Server) recording(w http.ResponseWriter, r *http.Request) {
 	found, p := s.find(r, chi.URLParam(r, "id"))
 	if p != nil {
@@ -243,7 +245,22 @@ func (s *Server) recording(w http.ResponseWriter, r *http.Request) {
 		writeProblem(w, r, problem(codeBadRequest, fmt.Sprintf("A filter has %d bytes at the most.", maxFilter)))
 		return
 	}
-	recorder, end, err := found.Record(r.Context(), session.Recording{Node: topo.NodeID(q.Get("node")), Link: q.Get("link"), Filter: q.Get("filter"), Snap: numbers["snap"]})
+	which := session.Recording{Node: topo.NodeID(q.Get("node")), Link: q.Get("link"), Filter: q.Get("filter"), Snap: numbers["snap"]}
+	head := func() {
+		w.Header().Set("Content-Type", "application/x-pcapng")
+		w.Header().Set("Content-Disposition", `attachment; filename="kabel-`+found.ID()+`.pcapng"`)
+	}
+	if q.Get("kept") == "true" {
+		var file bytes.Buffer
+		if err := found.SaveKept(&file, which); err != nil {
+			writeProblem(w, r, s.problemOf(r.Context(), err))
+			return
+		}
+		head()
+		w.Write(file.Bytes())
+		return
+	}
+	recorder, end, err := found.Record(r.Context(), which)
 	if err != nil {
 		writeProblem(w, r, s.problemOf(r.Context(), err))
 		return
@@ -255,8 +272,7 @@ func (s *Server) recording(w http.ResponseWriter, r *http.Request) {
 	}
 	ctx, cancel := context.WithTimeout(r.Context(), lasting)
 	defer cancel()
-	w.Header().Set("Content-Type", "application/x-pcapng")
-	w.Header().Set("Content-Disposition", `attachment; filename="kabel-`+found.ID()+`.pcapng"`)
+	head()
 	answer := http.NewResponseController(w)
 	err = recorder.Write(ctx, w, func() error {
 		if err := answer.SetWriteDeadline(time.Now().Add(writeTimeout)); err != nil {

@@ -173,6 +173,32 @@ func TestARecordingIsAPcapngFile(t *testing.T) {
 	}
 }
 
+// What the list has can be taken home as a file.
+func TestTheKeptPacketsAreAFile(t *testing.T) {
+	a := newAPI(t)
+	path, key := a.start("one-namespace")
+	a.ping(path, key, "host1", "127.0.0.1")
+	for query, want := range map[string]bool{"": true, "&filter=icmp&node=host1&link=lo": true, "&filter=arp": false, "&node=sw": false, "&link=eth7": false} {
+		req, err := http.NewRequestWithContext(t.Context(), "GET", a.url+path+"/capture.pcapng?kept=true"+query, nil)
+		if err != nil {
+			t.Fatal(err)
+		}
+		req.Header.Set("Authorization", "Bearer "+key)
+		res, err := a.c.Do(req)
+		if err != nil {
+			t.Fatal(err)
+		}
+		b, err := io.ReadAll(res.Body)
+		res.Body.Close()
+		if err != nil || res.StatusCode != 200 || !bytes.HasPrefix(b, []byte{0x0a, 0x0d, 0x0d, 0x0a}) || bytes.Contains(b, []byte("host1:lo")) != want {
+			t.Errorf("%q: %d, %v, %q", query, res.StatusCode, err, b)
+		}
+	}
+	if status, _, out := a.do("GET", path+"/capture.pcapng?kept=true&filter=icpm", key, nil); status != 422 || out["code"] != "bad-filter" {
+		t.Errorf("a wrong filter: %d %v", status, out)
+	}
+}
+
 func TestWrongRecordings(t *testing.T) {
 	a := newAPI(t)
 	path, key := a.start("one-namespace")

@@ -42,7 +42,7 @@ From the server: "start" {started, filter, snap, resumed} (unless resumed, the l
 with every place that saw it, and takes the place of the row with its id; "lost" counts the packets that are not shown, and "gap" the changes of rows that were left out
 before this batch; "filter-error" {position, message, suggestion}, "paused", "ended" {reason}. From the client: "filter" {filter}, "pause", "resume".
 Who comes back names the last batch that came with the parameter "after". GET /api/v1/sessions/{id}/capture.pcapng?node=&link=&filter=&snap=&seconds= is a file that
-grows, for Wireshark: curl -N -H "Authorization: Bearer …" … | wireshark -k -i -
+grows, for Wireshark; with kept=true it is whole at once and has what is kept for the list: curl -N -H "Authorization: Bearer …" … | wireshark -k -i -
 
 Errors are application/problem+json (RFC 9457) with a stable "code".`
 

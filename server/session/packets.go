@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"io"
 	"net"
 	"net/netip"
 	"net/url"
@@ -120,6 +121,20 @@ func (s *Session) Record(ctx context.Context, r Recording) (rec *capture.Recorde
 		}
 		done()
 	}, nil
+}
+
+// SaveKept writes the packets that are kept for the list, as they are. Codes:
+// CodeBadFilter.
+func (s *Session) SaveKept(to io.Writer, r Recording) error {
+	which := capture.Kept{Node: r.Node, Link: r.Link}
+	if r.Filter != "" {
+		f, err := filter.Compile(r.Filter)
+		if err != nil {
+			return &Problem{Code: CodeBadFilter, Err: err}
+		}
+		which.Filter = f
+	}
+	return s.packets.Save(to, which)
 }
 
 const (
