@@ -555,7 +555,7 @@ func TestCombinationsMeanWhatLibpcapSays(t *testing.T) {
 			}
 		})
 	}
-	for range 100 {
+	for range 50 {
 		jobs <- combine(r, 4)
 	}
 	close(jobs)
