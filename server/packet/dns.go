@@ -101,12 +101,16 @@ func dnsOperation(op int) string {
 	return "Operation " + strconv.Itoa(op)
 }
 
-// dnsName reads a name at offset o of a message that begins at base: where it
-// ends, and whether it is right. The pointers of its compression must go back,
-// so that it ends. Source: RFC 1035, 4.1.4.
+// maxPointers is how many pointers a name may follow. One is usual; a hostile
+// message has thousands in a row, in each of its names.
+const maxPointers = 16
+
+// dnsName reads a name at offset o of a message: where it ends, and whether it is
+// right. The pointers of its compression must go back, so that it ends. Source:
+// RFC 1035, 4.1.4.
 func (d *walk) dnsName(s span, o int) (name string, after int, ok bool) {
 	var b strings.Builder
-	limit := o // where the next pointer must go before
+	limit, pointers := o, 0 // where the next pointer must go before
 	for after = 0; ; {
 		if o >= s.end {
 			return "", 0, false
@@ -129,7 +133,7 @@ func (d *walk) dnsName(s span, o int) (name string, after int, ok bool) {
 				after = o + 2
 			}
 			to := s.off + d.u16(o)&0x3fff
-			if to >= limit {
+			if pointers++; to >= limit || pointers > maxPointers {
 				return "", 0, false
 			}
 			o, limit = to, to
@@ -213,7 +217,7 @@ func (d *walk) dns(protocol string, s span) {
 		d.say(" ", dnsReplyCode(code))
 	}
 	at, whole := o+12, true
-	for i := 0; i < d.u16(o+4) && whole; i++ {
+	for i := 0; i < min(d.u16(o+4), shownRecords) && whole; i++ {
 		at, whole = d.question(n, s, at, i)
 	}
 	shown := 0
@@ -248,7 +252,7 @@ func (d *walk) question(n node, s span, at, i int) (after int, more bool) {
 	if i < 8 {
 		d.say(" ", dnsTypeName(t), " ", name)
 	}
-	if d.tree && i < shownRecords {
+	if d.tree {
 		n.add("Question: name", at, end-at, name)
 		n.add("Question: type", end, 2, named(t, dnsTypeName(t)))
 		n.add("Question: class", end+2, 2, dnsClassName(class&0x7fff))

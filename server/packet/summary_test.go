@@ -4,6 +4,9 @@ import (
 	"slices"
 	"strings"
 	"testing"
+
+	"github.com/google/gopacket"
+	"github.com/google/gopacket/layers"
 )
 
 // find is a captured frame whose line has those words.
@@ -248,4 +251,27 @@ func TestHostileTextIsEscaped(t *testing.T) {
 	if got := Summarise(&f).Info; got != `GET \x1b HTTP/1.1` {
 		t.Error(got)
 	}
+}
+
+func TestANameThatPointsToItselfIsMalformed(t *testing.T) {
+	query := func(name string) string {
+		message := unhex(t, "beef0100000100000000"+"0000"+name+"00010001")
+		return Summarise(&Frame{Interface: Interface{"host1", "eth0", HardwareEther}, Length: 14 + 20 + 8 + len(message), Data: dnsFrame(t, message)}).Info
+	}
+	if got := query("0161016200"); got != "Standard query 0xbeef A a.b" {
+		t.Error(got)
+	}
+	for _, name := range []string{"c00c", "0161c00c", "c00e", "3f", "41" + "61"} {
+		if got := query(name); got != "Standard query 0xbeef [malformed]" {
+			t.Errorf("%s: %s", name, got)
+		}
+	}
+}
+
+func dnsFrame(t *testing.T, message string) []byte {
+	t.Helper()
+	ip := ip4("10.0.0.1", "10.0.0.2", layers.IPProtocolUDP)
+	udp := &layers.UDP{SrcPort: 40000, DstPort: portDNS}
+	check(t, udp.SetNetworkLayerForChecksum(ip))
+	return serialize(t, ether(layers.EthernetTypeIPv4), ip, udp, gopacket.Payload(message))
 }
