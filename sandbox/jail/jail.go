@@ -98,6 +98,13 @@ func (y *Yard) open(stateDir string) error {
 		return err
 	}
 	y.missing = append(y.missing, y.cgroups.missing...)
+	guarded := errNoUnified
+	if y.cgroups.v2 != "" {
+		guarded = guardSysctls(y.cgroups.v2)
+	}
+	if guarded != nil {
+		y.missing = append(y.missing, unguardedSysctls(guarded)...)
+	}
 	y.base = filepath.Join(dir, "base")
 	if err := makeBase(y.base); err != nil {
 		return err
