@@ -15,6 +15,9 @@ type waiting struct {
 // maxAsked bounds how many questions an answer is compared with.
 const maxAsked = 32
 
+// maxUnacked bounds the segments of one direction that wait.
+const maxUnacked = 4096
+
 // key is what a question and its answer have in common. Only the words of UDP
 // tell nothing: there it is the direction of the question.
 func (k kind) key(c *conversation, turned bool, answers uint64) uint64 {
@@ -44,15 +47,7 @@ func (t *Tracker) relate(j *Journey, l *look, c *conversation, turned bool) {
 	case kindARPRequest, kindEcho, kindSolicitation, kindDNSQuery, kindDHCPRequest:
 		t.ask(j, c, turned)
 	case kindARPReply, kindEchoReply, kindAdvertisement, kindDNSAnswer, kindDHCPReply:
-		key := l.kind.key(c, turned, l.answers)
-		if q := t.asked[key]; q != nil {
-			if x := q.pick(j); x != nil {
-				t.answered(x, j)
-				return
-			}
-		}
-		j.promised = key
-		t.early[key] = j
+		t.reply(j, c, turned)
 	case kindUDP:
 		if q := t.asked[kindUDP.key(c, !turned, 0)]; q != nil && l.tuple != l.tuple.reverse() {
 			if x := q.pickUDP(j); x != nil {
@@ -66,6 +61,19 @@ func (t *Tracker) relate(j *Journey, l *look, c *conversation, turned bool) {
 	case kindTCP:
 		t.acknowledge(j, l, c, turned)
 	}
+}
+
+// reply finds the question that j answers, or keeps j for one that comes late.
+func (t *Tracker) reply(j *Journey, c *conversation, turned bool) {
+	key := j.kind.key(c, turned, j.answers)
+	if q := t.asked[key]; q != nil {
+		if x := q.pick(j); x != nil {
+			t.answered(x, j)
+			return
+		}
+	}
+	j.promised = key
+	t.early[key] = j
 }
 
 // ask makes j wait for its answer, unless that has come before it: from another
@@ -92,9 +100,8 @@ func (t *Tracker) ask(j *Journey, c *conversation, turned bool) {
 	q.last = j
 }
 
-// stopWaiting takes j out of what waits for answers, and says whether it was in
-// it.
-func (t *Tracker) stopWaiting(j *Journey) bool {
+// stopWaiting takes j out of what waits for answers or questions.
+func (t *Tracker) stopWaiting(j *Journey) {
 	if j.promised != 0 {
 		if t.early[j.promised] == j {
 			delete(t.early, j.promised)
@@ -103,7 +110,7 @@ func (t *Tracker) stopWaiting(j *Journey) bool {
 	}
 	w := j.waiting
 	if w.in == nil {
-		return false
+		return
 	}
 	if w.prev != nil {
 		w.prev.waiting.next = w.next
@@ -119,7 +126,6 @@ func (t *Tracker) stopWaiting(j *Journey) bool {
 		delete(t.asked, w.in.key)
 	}
 	j.waiting = waiting{}
-	return true
 }
 
 // pick is the question that a answers: the oldest, but one that is known to have
@@ -200,6 +206,9 @@ type segments struct {
 
 func (s *segments) add(j *Journey) {
 	s.clean()
+	if len(s.list) >= maxUnacked {
+		s.pop(1)
+	}
 	s.list = append(s.list, j)
 }
 

@@ -271,13 +271,17 @@ func (t *Tracker) relink(c, d *conversation, turn bool) {
 		d.first = e.next
 		t.drop(e)
 		j := e.journey
-		waiting := t.stopWaiting(j)
 		t.enter(e, j, c, e.turned != turn, e.sig, e.sum)
 		if e != &j.first {
 			continue
 		}
-		if waiting {
+		asks, replies := j.waiting.in != nil, j.promised != 0
+		t.stopWaiting(j)
+		if asks {
 			t.ask(j, c, e.turned)
+		}
+		if replies {
+			t.reply(j, c, e.turned)
 		}
 		if other := t.counterpart(e); other != nil {
 			t.join(other, j)

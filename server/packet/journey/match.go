@@ -28,7 +28,7 @@ const (
 	// maxSpare bounds the buckets that are kept for the next packet.
 	maxSpare = 1024
 	// stale is how much time lies between two packets that are alike if nothing
-	// else is known.
+	// else is known, and the longest that a cable is thought to take.
 	stale = int64(100 * time.Millisecond)
 	// leastPatience and patienceFor say how late a packet may be compared with
 	// others on the same hop.
@@ -243,11 +243,13 @@ func (t *Tracker) fit(j *Journey, l *look, others bool) int {
 			}
 		}
 		if s.place == peer && s.Out != l.frame.Out && s.ttl == l.ttl && s.fragment == l.fragment {
-			switch {
-			case s.Out && s.at > l.at:
-				return later // it had not been sent yet
-			case !s.Out && s.at < l.at:
-				return never // it had arrived already
+			// On a cable a packet is received after it is sent, and at once: what
+			// delays it comes before the sending.
+			switch gap := l.at - s.at; {
+			case s.Out && gap < 0, !s.Out && gap < -stale:
+				return later
+			case !s.Out && gap > 0, s.Out && gap > stale:
+				return never
 			}
 			link = cabled
 		}

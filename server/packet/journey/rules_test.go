@@ -231,6 +231,20 @@ func TestASecondPacketIsAnotherJourney(t *testing.T) {
 	}
 }
 
+// TestARepetitionHandedOverBackwards: the second of two packets that are alike, of
+// which the receiver's frames come first, is not taken for the first.
+func TestARepetitionHandedOverBackwards(t *testing.T) {
+	s := onTwoHosts()
+	data := eth(macOf(1), mac{0x33, 0x33}, etherIPv6, ip{src: a6, dst: addr("ff02::2"), protocol: protocolICMPv6, ttl: 255}.wrap(icmp(133, 0, 0, 0, nil)))
+	first := s.see(">c1/eth0", data)
+	s.now = s.now.Add(3 * time.Second)
+	again := s.see("h1/v1", data)
+	s.now = s.now.Add(-20 * time.Microsecond)
+	if sent := s.see(">c1/eth0", data); sent != again || again == first {
+		t.Errorf("sent as journey %d, received as %d; the first was %d", sent.ID, again.ID, first.ID)
+	}
+}
+
 func TestARoutingLoopIsOneJourney(t *testing.T) {
 	s := newStage(map[string]string{"r1/eth0": "r2/eth0"}, nil)
 	h := ip{src: a4, dst: b4, protocol: protocolUDP, ttl: 9, id: 3}

@@ -91,9 +91,8 @@ func (s *sim) tell(at time.Time, protocol uint8, original, reply [2]netip.AddrPo
 		at.Add(time.Duration(s.rand.Int64N(int64(60 * time.Millisecond))))})
 }
 
-// run hands everything over and counts the packets whose journey has exactly the
-// sightings that it should.
-func (s *sim) run(t *testing.T) (exact int, journeys map[uint64]*Journey) {
+// handOver gives everything to the Tracker as captures would.
+func (s *sim) handOver(t *testing.T) (journeys map[uint64]*Journey) {
 	t.Helper()
 	// Each namespace's ring hands over every 10 to 50 ms, in a phase of its own.
 	type ring struct{ phase, every time.Duration }
@@ -108,7 +107,7 @@ func (s *sim) run(t *testing.T) (exact int, journeys map[uint64]*Journey) {
 			g.phase = time.Duration(s.rand.Int64N(int64(g.every)))
 			rings[n] = g
 		}
-		since := r.frame.Time.Sub(epoch) + g.phase
+		since := r.frame.Time.Sub(epoch) + g.phase + time.Hour
 		r.arrives = r.frame.Time.Add(g.every - since%g.every)
 	}
 	sort.SliceStable(s.records, func(i, k int) bool {
@@ -143,7 +142,14 @@ func (s *sim) run(t *testing.T) (exact int, journeys map[uint64]*Journey) {
 		t.Errorf("after the last window the tracker still holds %d conversations, %d buckets, %d journeys, %d questions, %d answers",
 			len(s.Tracker.convs), len(s.Tracker.buckets), s.Tracker.open, len(s.Tracker.asked), len(s.Tracker.early))
 	}
+	return journeys
+}
 
+// run hands everything over and counts the packets whose journey has exactly the
+// sightings that it should.
+func (s *sim) run(t *testing.T) (exact int, journeys map[uint64]*Journey) {
+	t.Helper()
+	journeys = s.handOver(t)
 	want := map[int][]uint64{}
 	for no, p := range s.truth {
 		want[p] = append(want[p], no)

@@ -26,7 +26,7 @@ const (
 	headerSlab = 128
 	changeSlab = 64
 	// firstSightings is how many sightings a journey has room for at first.
-	firstSightings = 4
+	firstSightings = 6
 )
 
 // Options of a Tracker; those left out are the defaults.
@@ -190,6 +190,7 @@ func (t *Tracker) Add(f *packet.Frame) (j *Journey, fresh bool) {
 	}
 	if fresh = j == nil; fresh {
 		j = t.begin(l)
+		c, turned = t.conversation(l.tuple) // its last journey may just have been closed
 		t.enter(&j.first, j, c, turned, l.sig, l.sum)
 	} else if c.idle() {
 		t.forget(c)
