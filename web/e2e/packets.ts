@@ -20,6 +20,8 @@ export interface Fake {
   /** A packet that goes this way, seen at each place. */
   row(more?: Partial<Row>, places?: typeof way): Row;
   break(): Promise<void>;
+  /** Whether the page has closed its last connection. */
+  readonly closed: boolean;
   /** Numbers of sightings that are not kept any more. */
   readonly dropped: Set<number>;
 }
@@ -76,7 +78,11 @@ export const pingLayers: Layer[] = [
 export async function fakePackets(page: Page): Promise<Fake> {
   let socket: WebSocketRoute | null = null;
   let [no, id, seq] = [0, 0, 0];
+  let closed = false;
   const fake: Fake = {
+    get closed() {
+      return closed;
+    },
     asked: [],
     heard: [],
     dropped: new Set(),
@@ -111,12 +117,16 @@ export async function fakePackets(page: Page): Promise<Fake> {
   };
   await page.routeWebSocket(/\/packets(\?|$)/, (ws) => {
     socket = ws;
+    closed = false;
+    ws.onClose(() => (closed = true));
     const { searchParams } = new URL(ws.url());
     const [filter, after] = [searchParams.get('filter') ?? '', searchParams.get('after')];
     fake.asked.push({ filter, after });
     ws.onMessage((m) => fake.heard.push(JSON.parse(String(m)) as ClientMessage));
     fake.say({ type: 'start', started: '2026-01-01T00:00:00Z', filter, snap: 256, resumed: after !== null });
   });
+  // What the page asks before it connects again.
+  await page.route(/\/packets(\?|$)/, (route) => route.fulfill({ status: 426, body: '' }));
   await page.route(/\/packets\/\d+$/, (route) => {
     const asked = Number(new URL(route.request().url()).pathname.split('/').at(-1));
     if (fake.dropped.has(asked))

@@ -4,7 +4,9 @@ import type { Row } from './protocol';
 export type Entry =
   | { order: number; row: Row }
   /** `after` lies between the numbers of the sightings before it and after it. */
-  | { order: number; gap: number; after: number };
+  | { order: number; gap: number; after: number }
+  /** A row was here that has become part of another one. */
+  | { order: number; joined: true };
 
 export interface Changes {
   added: Entry[];
@@ -82,6 +84,11 @@ export class Journal {
     this.#highest = Math.max(this.#highest, row.id);
     this.#lastNo = Math.max(this.#lastNo, row.sightings.at(-1)?.no ?? 0);
     const order = this.#orders.get(row.id);
+    if (row.into !== undefined) {
+      this.#orders.delete(row.id);
+      if (order !== undefined) this.#replace({ order, joined: true }, changes);
+      return;
+    }
     if (order !== undefined) {
       this.#replace({ order, row }, changes);
       return;
@@ -115,7 +122,7 @@ export class Journal {
   #replace(now: Entry, changes: Changes): void {
     const i = now.order - this.#first;
     const was = this.entries[i] as Entry;
-    if ('row' in was && 'row' in now) this.#sightings += now.row.sightings.length - was.row.sightings.length;
+    this.#sightings += sightingsOf(now) - sightingsOf(was);
     this.entries[i] = now;
     changes.replaced.push({ was, now });
   }
@@ -126,7 +133,7 @@ export class Journal {
     while (this.entries.length - n > this.bounds.rows || sightings > this.bounds.sightings) {
       const entry = this.entries[n++] as Entry;
       if (!('row' in entry)) continue;
-      sightings -= entry.row.sightings.length;
+      sightings -= sightingsOf(entry);
       this.#orders.delete(entry.row.id);
       this.#floor = Math.max(this.#floor, entry.row.id);
       this.dropped++;
@@ -135,3 +142,5 @@ export class Journal {
     if (n > 0) changes.dropped = this.entries.splice(0, n);
   }
 }
+
+const sightingsOf = (e: Entry): number => ('row' in e ? e.row.sightings.length : 0);

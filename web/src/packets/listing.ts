@@ -31,7 +31,10 @@ export class Listing {
     entries: Entry[],
   ) {
     for (const entry of entries) for (const item of this.#itemsOf(entry)) this.items.push(item);
-    if (view.mode === 'sightings') this.items.sort((a, b) => a.order - b.order);
+    if (view.mode === 'journeys') return;
+    // A row that is about to be joined to another may still tell of the same sightings.
+    this.items.sort((a, b) => a.order - b.order);
+    this.items = this.items.filter((item, i) => item.order !== this.items[i - 1]?.order);
   }
 
   /** How many items came to the end of the list. */
@@ -58,7 +61,8 @@ export class Listing {
 
   #itemsOf(entry: Entry): Item[] {
     const { mode, protocols, places, journey } = this.view;
-    if (!('row' in entry)) {
+    if ('joined' in entry) return [];
+    if ('gap' in entry) {
       // What was left out belongs to no protocol and no place.
       if (protocols.size > 0 || places || journey !== null) return [];
       return [{ order: mode === 'journeys' ? entry.order : entry.after, gap: entry.gap }];
@@ -83,13 +87,15 @@ export class Listing {
 
   #replace(was: Entry, now: Entry): void {
     const next = new Set(this.#itemsOf(now).map((i) => i.order));
-    for (const { order } of this.#itemsOf(was)) if (!next.has(order)) this.#remove(order);
+    for (const item of this.#itemsOf(was)) if (!next.has(item.order)) this.#remove(item);
     this.#put(now);
   }
 
-  #remove(order: number): void {
-    const i = this.indexOf(order);
-    if (this.items[i]?.order === order) this.items.splice(i, 1);
+  #remove(item: Item): void {
+    const i = this.indexOf(item.order);
+    const there = this.items[i];
+    // It may be another row's by now.
+    if (there?.order === item.order && idOf(there) === idOf(item)) this.items.splice(i, 1);
   }
 
   #drop(entries: Entry[]): void {
@@ -97,3 +103,5 @@ export class Listing {
     if (gone.size > 0) this.items = this.items.filter((i) => !gone.has(i.order));
   }
 }
+
+const idOf = (item: Item): number | null => ('row' in item ? item.row.id : null);

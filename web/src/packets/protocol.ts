@@ -21,6 +21,8 @@ export interface Sighting {
   at: number;
   length: number;
   info?: string;
+  /** The number of the sighting before on its path, where that is known; else it is the one before. */
+  after?: number;
   changes?: Change[] | null;
 }
 
@@ -38,6 +40,8 @@ export interface Row {
   /** The journeys that this one answers, and that answers it. */
   answers?: number;
   answered_by?: number;
+  /** It has turned out to be part of this earlier one, which has its sightings now. */
+  into?: number;
   sightings: Sighting[];
 }
 
@@ -53,6 +57,7 @@ export interface FilterError {
   /** In bytes. */
   position: number;
   message: string;
+  /** What may have been meant in place of the word there. */
   suggestion?: string;
 }
 

@@ -1,7 +1,7 @@
 import { expect, test } from 'vitest';
 import type { Cable } from '../topology/picture';
 import type { Row } from './protocol';
-import { along, placeAt, Traffic } from './traffic';
+import { along, inner, placeAt, Traffic } from './traffic';
 
 const cable = (a: string, b: string): Cable => ({
   id: `${a}|${b}`,
@@ -116,4 +116,17 @@ test('a place along a line with corners, in both directions', () => {
   ]);
   const move = { key: 0, cable: cable('a', 'b'), back: true, protocol: '', from: 100, until: 200 };
   expect([99, 100, 150, 200].map((now) => placeAt(move, now)?.x)).toEqual([undefined, 100, 50, undefined]);
+});
+
+test('a line is shortened at its ends, never to nothing', () => {
+  const line = [
+    { x: 0, y: 0 },
+    { x: 100, y: 0 },
+    { x: 100, y: 10 },
+  ];
+  expect(inner(line, 12)).toEqual([
+    { x: 12, y: 0 },
+    { x: 100, y: 0 },
+    { x: 100, y: 6 },
+  ]);
 });

@@ -70,15 +70,9 @@ export class Traffic {
     for (let i = Math.max(1, known); i < sightings.length; i++) {
       const to = sightings[i] as Sighting;
       if (newest - to.at > stale) continue;
-      const before = sightings[i - 1] as Sighting;
-      let from = before;
-      let found: { cable: Cable; back: boolean } | undefined;
-      // A bridge may have sent it to several ports in between.
-      for (let j = i - 1; j >= 0 && j >= i - lookBack && !found; j--) {
-        from = sightings[j] as Sighting;
-        found = this.#cables.get(`${placeOf(from)} ${placeOf(to)}`);
-      }
-      const starts = Math.max(now, arrivals.at.get((found ? from : before).no) ?? begins);
+      const from = this.#from(sightings, i);
+      const found = this.#cables.get(`${placeOf(from)} ${placeOf(to)}`);
+      const starts = Math.max(now, arrivals.at.get(from.no) ?? begins);
       const arrives = found ? this.#move(row.protocol, found, starts, now) : starts;
       arrivals.at.set(to.no, arrives);
       arrivals.last = Math.max(arrivals.last, arrives);
@@ -99,6 +93,17 @@ export class Traffic {
     for (const [id, until] of this.glows) if (until <= now) this.glows.delete(id);
     for (const [id, { last }] of this.#arrivals) if (last <= now) this.#arrivals.delete(id);
     return this.moves.length + this.crosses.length + this.glows.size > 0;
+  }
+
+  /** Where it came from: a bridge may have sent it to several ports in between. */
+  #from(all: Sighting[], i: number): Sighting {
+    const to = all[i] as Sighting;
+    if (to.after !== undefined) return all.find((s) => s.no === to.after) ?? to;
+    for (let j = i - 1; j >= 0 && j >= i - lookBack; j--) {
+      const from = all[j] as Sighting;
+      if (this.#cables.has(`${placeOf(from)} ${placeOf(to)}`)) return from;
+    }
+    return all[i - 1] as Sighting;
   }
 
   /** When it arrives. */
@@ -135,4 +140,18 @@ export function along(points: Point[], part: number): Point {
     left -= length;
   }
   return points.at(-1) ?? { x: 0, y: 0 };
+}
+
+/** A line without so much of its first and its last stretch. */
+export function inner(points: Point[], by: number): Point[] {
+  const [first, second] = [points[0], points[1]];
+  const [last, before] = [points.at(-1), points.at(-2)];
+  if (!first || !second || !last || !before) return points;
+  return [towards(first, second, by), ...points.slice(1, -1), towards(last, before, by)];
+}
+
+function towards(from: Point, to: Point, by: number): Point {
+  const length = Math.hypot(to.x - from.x, to.y - from.y);
+  const part = length > 0 ? Math.min(by / length, 0.4) : 0;
+  return { x: from.x + (to.x - from.x) * part, y: from.y + (to.y - from.y) * part };
 }

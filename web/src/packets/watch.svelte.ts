@@ -10,9 +10,8 @@ interface Parts {
   Traffic: Component<{
     packets: Packets;
     picture: Picture;
-    part: 'cables' | 'dots';
-    zoom?: number;
-    choose?: (cable: Cable) => void;
+    zoom: number;
+    choose: (cable: Cable) => void;
   }>;
 }
 

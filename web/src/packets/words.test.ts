@@ -16,8 +16,11 @@ test('a path names a node where it changes, and an interface once', () => {
 test.each([
   ['ttl', '64', '63', 'TTL 64 → 63'],
   ['src', '10.0.0.2', '192.168.1.1', 'source 10.0.0.2 → 192.168.1.1'],
-  ['encapsulated', '', 'UDP 9000', 'wrapped in UDP 9000'],
-  ['decapsulated', 'UDP 9000', '', 'unwrapped from UDP 9000'],
+  ['encapsulated', '', 'udp 9000, 10.0.0.1 → 10.0.0.2', 'wrapped in UDP 9000, 10.0.0.1 → 10.0.0.2'],
+  ['decapsulated', 'ipv4, 10.0.0.1 → 10.0.0.2', '', 'unwrapped from IPv4, 10.0.0.1 → 10.0.0.2'],
+  ['outer-ttl', '64', '63', 'outside: TTL 64 → 63'],
+  ['fragment', '', '0–1479', 'cut: bytes 0–1479'],
+  ['fragment', '0–1479', '', 'put together again'],
   ['vlan', '', '10', 'VLAN tag 10 added'],
   ['vlan', '10', '', 'VLAN tag 10 removed'],
   ['vlan', '10', '20', 'VLAN 10 → 20'],

@@ -21,6 +21,12 @@ export function pathOf(sightings: Sighting[]): string {
 /** Seconds since the capture began, with µs. */
 export const timeOf = (at: number): string => (at / 1e6).toFixed(6);
 
+/** The sighting before this one on its path: a bridge may have sent it to several ports. */
+export function before(all: Sighting[], i: number): Sighting | undefined {
+  const after = all[i]?.after;
+  return after === undefined ? all[i - 1] : all.find((s) => s.no === after);
+}
+
 /** Since the sighting before: "+12 µs". */
 export function sinceBefore(before: Sighting | undefined, s: Sighting): string {
   if (!before) return '0 µs';
@@ -31,13 +37,20 @@ export function sinceBefore(before: Sighting | undefined, s: Sighting): string {
 
 /** What was changed at a hop: "TTL 64 → 63". */
 export function changeWords({ field, from, to }: Change): string {
+  if (field.startsWith('outer-'))
+    return t('packets.change.outer', { what: changeWords({ field: field.slice(6), from, to }) });
   const kind = `packets.change.${field}`;
-  if (field === 'vlan' && !from) return t('packets.change.vlan-added', { to });
-  if (field === 'vlan' && !to) return t('packets.change.vlan-removed', { from });
-  if (field === 'encapsulated') return t('packets.change.encapsulated', { what: to || from });
-  if (field === 'decapsulated') return t('packets.change.decapsulated', { what: from || to });
+  const what = tunnelName(to || from);
+  if (field === 'encapsulated' || field === 'decapsulated') return tOr(kind, what, { what });
+  // A tag, or being a fragment, may come and go.
+  if (!from) return tOr(`packets.change.${field}-added`, `${field} ${to}`, { to });
+  if (!to) return tOr(`packets.change.${field}-removed`, `${field} ${from}`, { from });
   return tOr(kind, `${field} ${from} → ${to}`, { from, to });
 }
+
+/** "vxlan 100, 10.0.0.1 → 10.0.0.2" as it is written. */
+const tunnelName = (name: string): string =>
+  name.replace(/^[a-z]+/, (word) => (word === 'ipv' ? 'IPv' : word.toUpperCase()));
 
 export const changesWords = (s: Sighting): string => (s.changes ?? []).map(changeWords).join(' · ');
 
