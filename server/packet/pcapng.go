@@ -105,10 +105,11 @@ func (p *PcapngWriter) WriteFrame(f *Frame) error {
 // WriteDrops writes how many packets were lost until then since the beginning,
 // by the kernel and by whoever passed them on. They belong to the capture as a
 // whole: to its interface if it has only one, otherwise to one of their own
-// named "all:lost". It also writes how many each interface gave.
+// named "all:lost"; where nothing was lost, each interface says so. It also
+// writes how many each interface gave.
 func (p *PcapngWriter) WriteDrops(at time.Time, kernel, host uint64) error {
-	lost := uint32(0)
-	if _, known := p.seen[everywhere]; known || len(p.seen) != 1 {
+	lost, any := uint32(0), kernel+host > 0
+	if _, known := p.seen[everywhere]; known || any && len(p.seen) != 1 {
 		var err error
 		if lost, err = p.describe(everywhere); err != nil {
 			return err
@@ -121,7 +122,7 @@ func (p *PcapngWriter) WriteDrops(at time.Time, kernel, host uint64) error {
 		p.u32(uint32(t >> 32))
 		p.u32(uint32(t))
 		p.option(optReceived, binary.LittleEndian.AppendUint64(nil, p.wrote[id]))
-		if id == lost {
+		if id == lost || !any {
 			p.option(optDropped, binary.LittleEndian.AppendUint64(nil, kernel+host))
 			p.option(optKernelDropped, binary.LittleEndian.AppendUint64(nil, kernel))
 		}

@@ -98,6 +98,29 @@ func TestTheLossOfOneInterfaceIsItsOwn(t *testing.T) {
 	}
 }
 
+func TestWhereNothingWasLostEachInterfaceSaysSo(t *testing.T) {
+	var file bytes.Buffer
+	w := NewPcapng(&file, 0)
+	f := *find(t, "VLAN 10")
+	check(t, w.WriteFrame(&f))
+	f.Interface.Link = "another"
+	check(t, w.WriteFrame(&f))
+	check(t, w.WriteDrops(time.Unix(1, 0), 0, 0))
+	r, err := pcapgo.NewNgReader(&file, pcapgo.NgReaderOptions{})
+	check(t, err)
+	for err == nil {
+		_, _, err = r.ReadPacketData()
+	}
+	if r.NInterfaces() != 2 {
+		t.Errorf("%d interfaces", r.NInterfaces())
+	}
+	for i := range r.NInterfaces() {
+		if on, err := r.Interface(i); err != nil || on.Statistics.PacketsDropped != 0 || on.Statistics.PacketsReceived != 1 {
+			t.Errorf("%+v, %v", on, err)
+		}
+	}
+}
+
 // A stream is read as it grows: each frame is complete with its own write, and a
 // reader sees the file before there is a packet.
 func TestEachFrameIsWrittenAtOnce(t *testing.T) {
