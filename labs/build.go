@@ -226,7 +226,7 @@ func (b *builder) world(p *Plan) {
 // it is made; a lab must run the same everywhere.
 func (b *builder) settings(node topo.NodeID, m machineFile) []topo.Placed {
 	var out []topo.Placed
-	if k := topo.NodeKind(m.Kind); k == topo.KindHost || k == topo.KindLaptop {
+	if k := topo.NodeKind(m.Kind); k == topo.KindHost || k == topo.KindLaptop || k == topo.KindInternet {
 		out = append(out, topo.Placed{Node: node, Op: topo.Sysctl{Key: "net.ipv4.ip_forward", Value: "0"}})
 	}
 	where := []string{"all", "default"}

@@ -129,7 +129,8 @@ type (
 	}
 	routeView struct {
 		Exists bool   `cel:"exists"`
-		Type   string `cel:"type"`
+		Count  int    `cel:"count"` // of routes to just that destination
+		Type   string `cel:"type"`  // of the first, which the kernel takes
 		Via    string `cel:"via"`
 		Dev    string `cel:"dev"`
 		Src    string `cel:"src"`
@@ -154,7 +155,8 @@ type (
 	}
 	socketView struct {
 		Exists bool   `cel:"exists"`
-		Local  string `cel:"local"`
+		Count  int    `cel:"count"` // of sockets with that port
+		Local  string `cel:"local"` // of the first
 		Remote string `cel:"remote"`
 	}
 	probeView struct {
@@ -242,13 +244,18 @@ var functions = []function{
 		return l != nil && slices.ContainsFunc(l.Addresses, func(p netip.Prefix) bool { return p.String() == a[2] })
 	}},
 	{"route", []argument{nodeName, destination}, reflect.TypeFor[routeView](), func(s *State, a []string, _ int) any {
+		var view routeView
 		want := routeTo(a[1])
 		for _, r := range node(&s.Now, a[0]).Routes {
-			if r.Table == 0 && (r.Dst == want || !r.Dst.IsValid() && want.Bits() == 0) {
-				return routeView{true, r.Type, text(r.Via), r.Dev, text(r.Src), r.Onlink, r.Metric}
+			if r.Table != 0 || r.Dst != want && (r.Dst.IsValid() || want.Bits() != 0) {
+				continue
 			}
+			if view.Count == 0 {
+				view = routeView{true, 0, r.Type, text(r.Via), r.Dev, text(r.Src), r.Onlink, r.Metric}
+			}
+			view.Count++
 		}
-		return routeView{}
+		return view
 	}},
 	{"neigh", []argument{nodeName, address}, reflect.TypeFor[neighbourView](), func(s *State, a []string, _ int) any {
 		for _, n := range node(&s.Now, a[0]).Neighbours {
@@ -283,16 +290,21 @@ var functions = []function{
 		return ruleView{found, int(now - min(now, since))}
 	}},
 	{"socket", []argument{nodeName, protocolName, portNumber}, reflect.TypeFor[socketView](), func(s *State, a []string, port int) any {
+		var view socketView
 		for _, k := range node(&s.Now, a[0]).Sockets {
-			if k.Protocol == a[1] && int(k.Local.Port()) == port {
-				view := socketView{Exists: true, Local: k.Local.String()}
-				if k.Remote.IsValid() {
-					view.Remote = k.Remote.String()
-				}
-				return view
+			if k.Protocol != a[1] || int(k.Local.Port()) != port {
+				continue
+			}
+			view.Count++
+			if view.Exists {
+				continue
+			}
+			view.Exists, view.Local = true, k.Local.String()
+			if k.Remote.IsValid() {
+				view.Remote = k.Remote.String()
 			}
 		}
-		return socketView{}
+		return view
 	}},
 	{"rose", []argument{nodeName, counterName}, reflect.TypeFor[int](), func(s *State, a []string, _ int) any {
 		return rose(s, a[0], a[1])

@@ -15,7 +15,7 @@ import (
 
 // ParseCommand reads a command as it would be typed in node and turns it into
 // the op that it stands for. It knows iproute2's ip and bridge, sysctl, echo
-// into /proc/sys, and the programs that a lab may run. Everything else is
+// into /proc/sys, nsenter --net, and the programs that a lab may run. Everything else is
 // refused with a *SyntaxError.
 func ParseCommand(node topo.NodeID, line string) (topo.Placed, error) {
 	if rest, ok := strings.CutPrefix(strings.TrimLeft(line, " \t"), "$ "); ok {
@@ -59,7 +59,7 @@ var instead = map[string]string{
 	"curl": "a probe of kind http", "wget": "a probe of kind http", "dig": "a probe of kind dns", "nslookup": "a probe of kind dns",
 	"brctl": "ip link add name br0 type bridge", "ifconfig": "ip addr add 172.16.0.1/24 dev eth0", "route": "ip route add 172.16.0.0/24 dev eth0",
 	"arp": "ip neigh", "netstat": "ip route", "vconfig": "ip link add",
-	"tcpdump": "", "bash": "", "sh": "", "nsenter": "ip netns exec",
+	"tcpdump": "", "bash": "", "sh": "",
 }
 
 // parser reads words from the left. After the first failure it yields nothing
@@ -140,6 +140,8 @@ func (p *parser) command() (netns string, op topo.Op) {
 		return "", p.sysctl()
 	case w.text == "echo":
 		return "", p.echo(w)
+	case w.text == "nsenter":
+		return p.nsenter(w)
 	case slices.Contains(programs, w.text):
 		return "", p.run(w)
 	default:
@@ -148,7 +150,7 @@ func (p *parser) command() (netns string, op topo.Op) {
 			p.fail(w, suggestion, "%s is not a change that a lab can make", w.text)
 			break
 		}
-		all := append([]string{"ip", "bridge", "sysctl", "echo"}, programs...)
+		all := append([]string{"ip", "bridge", "sysctl", "echo", "nsenter"}, programs...)
 		p.fail(w, nearest(w.text, all), "%q is not a command that labs know", w.text)
 	}
 	return "", nil
@@ -234,6 +236,30 @@ func (p *parser) enter(w word) string {
 	}
 	p.nested = true
 	return p.netnsName()
+}
+
+// nsenter reads the other way to run a command in a namespace, which names its
+// file under /run/netns.
+func (p *parser) nsenter(command word) (netns string, op topo.Op) {
+	const form = "--net=/run/netns/"
+	w := p.next(form + "NAME")
+	name, named := strings.CutPrefix(w.text, form)
+	switch {
+	case p.err != nil:
+		return "", nil
+	case p.nested:
+		p.fail(command, "", "one namespace inside another is not supported: the outer one has no effect")
+	case !named:
+		p.fail(w, form+"kon", "a lab enters a named network namespace and nothing else")
+	case !topo.ValidNetnsName(name):
+		p.fail(w, "", "%q can't be the name of a namespace: up to 64 letters, digits and . _ - @", name)
+	}
+	p.nested = true
+	inner, op := p.command()
+	if inner != "" {
+		p.fail(command, "", "one namespace inside another is not supported")
+	}
+	return name, op
 }
 
 // verb picks one of the verbs; those that only show are told apart from typos.
