@@ -104,8 +104,8 @@ func TestBuiltInLabs(t *testing.T) {
 }
 
 func dryRun(t *testing.T, p *labs.Plan) {
-	if n := len(p.Steps); n < 7 || n > 12 {
-		t.Errorf("%d steps, want 7 to 12", n)
+	if n := len(p.Steps); n < 6 || n > 12 {
+		t.Errorf("%d steps, want 6 to 12", n)
 	}
 	text := p.Text("en")
 	predictions := 0
