@@ -29,7 +29,7 @@ func TestModelPlaysEveryLab(t *testing.T) {
 		}
 	}()
 	// Servers, rules of the firewall and address translation.
-	beyond := []string{"host-network"}
+	beyond := []string{"host-network", "reach-the-internet", "publish-a-port", "why-is-it-dropped"}
 	for _, lab := range catalog.Labs() {
 		t.Run(lab.ID, func(t *testing.T) {
 			report, err := sessions.Prove(t.Context(), lab)
