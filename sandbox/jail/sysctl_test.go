@@ -62,7 +62,9 @@ use strict; use File::Find;
 sub get { my ($f) = @_; open(my $h, '<', $f) or return undef; local $/; my $v = <$h>; close $h; return $v }
 sub put { my ($f, $v) = @_; open(my $h, '>', $f) or return 0; my $n = syswrite($h, $v); close $h; return defined $n }
 my @files; find({ no_chdir => 1, wanted => sub { push @files, $_ if -f $_ } }, '/proc/sys');
+my %spared = map { $_ => 1 } @ARGV;
 for my $f (sort @files) {
+	next if $spared{substr($f, 10)};
 	my $was = get($f); next unless defined $was;
 	my $own = put($f, $was) ? 1 : 0;
 	if ($was =~ /^(-?\d+)(.*)$/s) {
@@ -79,11 +81,19 @@ func TestNoSysctlReachesTheMachine(t *testing.T) {
 	y := openYard(t, Options{})
 	_, ms := startBox(t, y, "w", "host1")
 	m := ms[0]
+	// What operators are told that it can't be refused here is not tried: the machine
+	// would stay as it makes it.
+	spared := ""
+	for _, name := range machineSysctls {
+		if told(y, name) {
+			spared += " " + name
+		}
+	}
 	shOut(t, m, "ip netns add kon; mkdir /tmp/proc; cat > /tmp/write <<'END'\n"+writeSysctls+"\nEND")
 	for _, where := range []string{"", "ip netns exec kon ", "nsenter --net=/run/netns/kon ", "unshare -n ", "unshare -fp --mount-proc "} {
 		t.Run("by "+where+"perl", func(t *testing.T) {
 			before := outerSysctls(t)
-			report := shOut(t, m, where+"perl /tmp/write")
+			report := shOut(t, m, where+"perl /tmp/write"+spared)
 			after := outerSysctls(t)
 			changed := map[string]string{}
 			tried := 0
@@ -124,13 +134,18 @@ func TestNoSysctlReachesTheMachine(t *testing.T) {
 	}
 }
 
+// told says that operators know that a setting can be written.
+func told(y *Yard, name string) bool {
+	return slices.ContainsFunc(y.Missing(), func(s string) bool { return strings.Contains(s, strings.ReplaceAll(name, "/", ".")) })
+}
+
 func TestSettingsOfTheWholeMachineCanNotBeWritten(t *testing.T) {
 	y := openYard(t, Options{})
 	_, ms := startBox(t, y, "w", "host1")
 	shOut(t, ms[0], "ip netns add kon; mkdir /tmp/proc; mount -t proc proc /tmp/proc")
 	for _, name := range machineSysctls {
-		if _, err := os.Stat("/proc/sys/" + name); err != nil || slices.ContainsFunc(y.Missing(), func(s string) bool { return strings.Contains(s, strings.ReplaceAll(name, "/", ".")) }) {
-			continue // operators are told so
+		if _, err := os.Stat("/proc/sys/" + name); err != nil || told(y, name) {
+			continue
 		}
 		for _, command := range []string{
 			"echo 0 | tee /proc/sys/%s", "sysctl -w %s=0", "echo 0 | tee /tmp/proc/sys/%s", "ip netns exec kon sh -c 'echo 0 | tee /proc/sys/%s'",

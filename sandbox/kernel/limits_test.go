@@ -168,6 +168,9 @@ time.sleep(100)' & done; wait`,
 	} {
 		t.Run(what, func(t *testing.T) {
 			h := openHostWith(t, jail.Limits{}, Options{ID: "terminals", Tables: RecordPath})
+			if !h.yard.TerminalsReserved() {
+				return // and operators are told so
+			}
 			bomber, neighbour := smallWorld(t, h, "bomber", nil), smallWorld(t, h, "neighbour", nil)
 			v := watch(t, bomber)
 			stop := while(t, bomber, line)
