@@ -1,10 +1,11 @@
 // The packets pane in Chromium: against packets that the test makes up, and
 // against those of a real world.
+import { readFile } from 'node:fs/promises';
 import type { Page } from 'playwright-core';
 import { expect, test } from 'vitest';
 import type { Lab } from '../src/wire';
 import { kabel } from './kabel';
-import { fakePackets, type Fake } from './packets';
+import { fakePackets, way, type Fake } from './packets';
 
 const { open, begin, call } = kabel();
 
@@ -223,5 +224,44 @@ test('a cable shows what passes it, and a packet runs along it', async () => {
   // A straight line has no area, so it counts as hidden.
   await page.locator('[data-testid=packets-traffic] .glow').first().waitFor({ state: 'attached' });
   expect(await dots.count()).toBe(0);
+  expect(faults).toEqual([]);
+});
+
+test('a ping of a real world is one row with all its places, its layers are read, and a file of it is taken home', async () => {
+  const { page, faults } = await open();
+  const { path, key } = await begin(page, 'one-host-bridge');
+  const lab = await call<Lab>(key, 'GET', '/api/v1/labs/one-host-bridge');
+  for (const step of lab.steps) await call(key, 'POST', `${path}/steps/${step.id}/apply`);
+  await page.getByTestId('link-host1/kon1:veth11').waitFor();
+  await page.getByTestId('packets-toggle').click();
+  await page.locator('[data-testid=packets][data-state=live]').waitFor();
+
+  await page.getByTestId('packets-filter').fill('icmp');
+  await page.keyboard.press('Enter');
+  await page.locator('[data-testid=packets-filter-remove]').waitFor(); // it is the server's now
+  await call(key, 'POST', `${path}/probes`, { from: 'host1/kon1', kind: 'ping', to: '172.16.0.3', count: 1 });
+  const request = page.locator('[data-testid^="packets-row-"][data-state=answered]');
+  await expect.poll(() => request.count(), { timeout: 20_000 }).toBe(1);
+  await expect.poll(() => rowsShown(page)).toBe(2); // and its answer
+  expect(await request.innerText()).toMatch(/ICMP\s+172\.16\.0\.2\s*→\s*172\.16\.0\.3/);
+
+  await request.getByTestId(/^packets-fold-/).click();
+  const seen = page.locator('[data-testid^="packets-sighting-"]');
+  await expect.poll(() => seen.count()).toBeGreaterThanOrEqual(way.length);
+  const places = await seen.locator('.place').allInnerTexts();
+  for (const [node, link] of way) expect(places).toContain(`${node}:${link}`);
+
+  await seen.first().click();
+  await page.getByTestId('packets-layers').getByText('ICMP', { exact: false }).first().waitFor();
+  expect(await page.locator('[data-testid=packets-hex] .byte').count()).toBe(98);
+
+  const saved = page.waitForEvent('download');
+  await page.getByTestId('packets-save').click();
+  const file = await readFile(await (await saved).path());
+  expect(file.readUInt32LE(0)).toBe(0x0a0d0d0a); // a section header of pcapng
+
+  await page.getByTestId('packets-filter').fill('icmp or hots 10.0.0.1');
+  await page.keyboard.press('Enter');
+  await expect.poll(() => page.getByTestId('packets-fault-at').innerText()).toBe('hots');
   expect(faults).toEqual([]);
 });

@@ -21,7 +21,7 @@ export interface Sighting {
   at: number;
   length: number;
   info?: string;
-  /** The number of the sighting before on its path, where that is known; else it is the one before. */
+  /** The number of the sighting before on its path; none where a path begins. */
   after?: number;
   changes?: Change[] | null;
 }
@@ -108,6 +108,10 @@ export function socketUrl(session: string, filter: string, seq: number | null): 
   if (seq !== null) url.searchParams.set('after', String(seq));
   return url.href;
 }
+
+/** A pcapng file of the packets that the server keeps, those that the filter lets through. */
+export const keptUrl = (session: string, filter: string): string =>
+  `/api/v1/sessions/${encodeURIComponent(session)}/capture.pcapng?${String(new URLSearchParams({ kept: 'true', filter }))}`;
 
 /** One packet; 'dropped' if it is not kept any more, null if nobody answers. */
 export async function readPacket(

@@ -64,12 +64,11 @@ export class Traffic {
 
   hear(row: Row, was: Row | undefined, newest: number, now: number): void {
     const { sightings } = row;
-    const known = was?.sightings.length ?? 0;
+    const known = new Set(was?.sightings.map((s) => s.no));
     const begins = this.#arrivals.get(row.answers ?? -1)?.last ?? now;
     const arrivals = this.#arrivals.get(row.id) ?? { at: new Map<number, number>(), last: begins };
-    for (let i = Math.max(1, known); i < sightings.length; i++) {
-      const to = sightings[i] as Sighting;
-      if (newest - to.at > stale) continue;
+    for (const [i, to] of sightings.entries()) {
+      if (i === 0 || known.has(to.no) || newest - to.at > stale) continue;
       const from = this.#from(sightings, i);
       const found = this.#cables.get(`${placeOf(from)} ${placeOf(to)}`);
       const starts = Math.max(now, arrivals.at.get(from.no) ?? begins);
