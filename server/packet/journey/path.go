@@ -18,10 +18,12 @@ func (t *Tracker) trace(j *Journey, i int) int {
 	if s.After == b.No && s.After != 0 {
 		return p
 	}
-	s.After = b.No
-	d := differ{t: t}
-	d.compare(b.Stack, s.Stack)
-	s.Changes = d.list
+	s.After, s.Changes = b.No, nil
+	if !same(b.Stack, s.Stack) {
+		d := differ{t: t}
+		d.compare(b.Stack, s.Stack)
+		s.Changes = d.list
+	}
 	return p
 }
 
@@ -105,7 +107,7 @@ func (t *Tracker) keepChanges(c []Change) []Change {
 }
 
 // maxLevels bounds the tunnels that are compared.
-const maxLevels = 12
+const maxLevels = 6
 
 // level is one packet of those that are wrapped in each other.
 type level struct {

@@ -261,7 +261,7 @@ func (t *Tracker) insert(j *Journey, l *look) int {
 	j.Sightings = append(j.Sightings, Sighting{})
 	copy(j.Sightings[at+1:], j.Sightings[at:])
 	j.Sightings[at] = Sighting{
-		No: f.No, Interface: l.place.name, Out: f.Out, Time: f.Time, Length: f.Length, Stack: l.stack,
+		No: f.No, Interface: l.place.name, Out: f.Out, Time: f.Time, Length: f.Length,
 		place: l.place, at: l.at, tuple: l.sum, fragment: l.fragment, ttl: l.ttl,
 	}
 	s := &j.Sightings[at]
@@ -269,19 +269,17 @@ func (t *Tracker) insert(j *Journey, l *look) int {
 	if at == 0 {
 		j.Started = f.Time
 	}
-	if p := t.trace(j, at); p >= 0 {
-		l.place.took(l.at - j.Sightings[p].at)
-	}
 	// What bridges pass on has the same headers everywhere.
-	s.Stack = nil
-	for i := at - 1; i >= max(0, at-4); i-- {
+	for i := at - 1; i >= max(0, at-4) && s.Stack == nil; i-- {
 		if same(j.Sightings[i].Stack, l.stack) {
 			s.Stack = j.Sightings[i].Stack
-			break
 		}
 	}
 	if s.Stack == nil {
 		s.Stack = t.keep(l.stack)
+	}
+	if p := t.trace(j, at); p >= 0 {
+		l.place.took(l.at - j.Sightings[p].at)
 	}
 	for i := at + 1; i < min(len(j.Sightings), at+maxRetraced); i++ {
 		if t.trace(j, i) == at {
@@ -295,6 +293,9 @@ func (t *Tracker) insert(j *Journey, l *look) int {
 func same(a, b []Header) bool {
 	if len(a) != len(b) {
 		return false
+	}
+	if len(a) == 0 || &a[0] == &b[0] {
+		return true
 	}
 	for i := range a {
 		if a[i] != b[i] {
