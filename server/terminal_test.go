@@ -160,6 +160,31 @@ func TestTypedIsSeen(t *testing.T) {
 	eventually(t, "no program of a terminal is left", func() bool { return strings.HasPrefix(state(t), "sandbox processes [],") })
 }
 
+// TestHistoryOutlivesItsWorld: what was typed is there again after a reset, for
+// the shells of that machine.
+func TestHistoryOutlivesItsWorld(t *testing.T) {
+	s := start(t, dataDir(t), 0)
+	ctx, cancel := context.WithTimeout(t.Context(), time.Minute)
+	defer cancel()
+	created := s.must("POST", "/api/v1/sessions", "", map[string]any{"lab": "one-namespace"})
+	path, key := "/api/v1/sessions/"+created["id"].(string), created["token"].(string)
+	for round := range 3 {
+		p := s.sit(ctx, path+"/terminals/host1?rows=24&cols=80", key)
+		p.sees(`# $`)
+		for before := range round {
+			p.types(fmt.Sprintf("grep -c '^: round %d$' ~/.bash_history\r", before))
+			p.sees(`[\r\n]1\r\n(.|\n)*# $`)
+		}
+		p.types(fmt.Sprintf(": round %d\r", round))
+		p.sees(`\n(.|\n)*# $`)
+		s.must("POST", path+"/reset", key, map[string]any{})
+	}
+	other := s.sit(ctx, path+"/terminals/host2?rows=24&cols=80", key)
+	other.sees(`# $`)
+	other.types("test -e ~/.bash_history || echo no''ne\r")
+	other.sees(`none`)
+}
+
 // readerOf reads until an error.
 func readerOf(p *person) io.Reader { return reader(p.read) }
 
@@ -244,8 +269,8 @@ func memory(t *testing.T, pid int) int {
 // BenchmarkKeystroke types at a shell of a world, through the websocket, the
 // server, the engine and the sandbox, and at the same shell on a pty of this
 // process, in turn: how long until the key is on the screen? It reports
-// percentiles in milliseconds, and the same of prompts: from the request for a
-// terminal to its prompt.
+// percentiles in milliseconds, and the same of a hundred prompts: from the request
+// for a terminal to the first byte that its shell shows, and to the whole prompt.
 func BenchmarkKeystroke(b *testing.B) {
 	ctx := b.Context()
 	s := start(b, dataDir(b), 0)
@@ -255,7 +280,6 @@ func BenchmarkKeystroke(b *testing.B) {
 	open := map[string]func() (*person, func()){
 		"kabel": func() (*person, func()) {
 			p := s.sit(ctx, path+"/terminals/host1?rows=24&cols=80", key)
-			p.sees(`# $`)
 			return p, func() { s.must("DELETE", path+"/terminals/host1?terminal="+p.id, key, nil) }
 		},
 		"local": func() (*person, func()) {
@@ -268,22 +292,24 @@ func BenchmarkKeystroke(b *testing.B) {
 			buf := make([]byte, 4096)
 			p := &person{t: b, write: func(k []byte) error { _, err := f.Write(k); return err },
 				read: func() ([]byte, error) { n, err := f.Read(buf); return bytes.Clone(buf[:n]), err }}
-			p.sees(`# $`)
 			return p, func() { f.Close(); cmd.Wait() }
 		},
 	}
-	prompts, echoes, people := map[string][]time.Duration{}, map[string][]time.Duration{}, map[string]*person{}
-	for range 20 {
+	firsts, prompts, echoes, people := map[string][]time.Duration{}, map[string][]time.Duration{}, map[string][]time.Duration{}, map[string]*person{}
+	for range 100 {
 		for name, open := range open {
 			began := time.Now()
 			p, end := open()
+			p.sees(`(.|\n)`)
+			firsts[name] = append(firsts[name], time.Since(began))
+			p.sees(` $`)
 			prompts[name] = append(prompts[name], time.Since(began))
-			_ = p
 			end()
 		}
 	}
 	for name, open := range open {
 		p, end := open()
+		p.sees(`# $`)
 		defer end()
 		people[name] = p
 	}
@@ -305,6 +331,7 @@ func BenchmarkKeystroke(b *testing.B) {
 		}
 	}
 	for name := range open {
+		report(b, name+"-first", firsts[name])
 		report(b, name+"-prompt", prompts[name])
 		report(b, name+"-key", echoes[name])
 	}
