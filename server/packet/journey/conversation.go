@@ -199,6 +199,13 @@ func (t *Tracker) translate(key flowKey, gone bool) {
 		if c := t.link(key.original, key.reply.reverse()); c != nil {
 			c.flows++
 			t.flows[key] = &flow{told: 1}
+			if key.original.dst != key.reply.src {
+				t.onward[key.original] = netip.AddrFrom16(key.reply.src).Unmap()
+			}
+			if key.reply.dst != key.original.src {
+				t.onward[key.reply] = netip.AddrFrom16(key.original.src).Unmap()
+			}
+			t.review(c)
 		}
 	}
 }
@@ -221,6 +228,8 @@ func (t *Tracker) dropFlows(limit int64) {
 
 func (t *Tracker) dropFlow(key flowKey) {
 	delete(t.flows, key)
+	delete(t.onward, key.original)
+	delete(t.onward, key.reply)
 	if c, _ := t.known(key.original); c != nil {
 		if c.flows--; c.idle() {
 			t.forget(c)

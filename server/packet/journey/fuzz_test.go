@@ -224,7 +224,7 @@ func (p *play) check() {
 	if open != tr.open || open > p.max || entries != inBuckets || entries != inConvs || waiting > open || len(tr.early) > open {
 		t.Fatalf("%d of %d journeys open, %d entries, %d in buckets, %d in conversations, %d waiting", open, tr.open, entries, inBuckets, inConvs, waiting)
 	}
-	if len(tr.flows) > tr.maxFlows() || len(tr.leaving) > tr.maxFlows()+1 || len(tr.changed) > 2*p.max || len(tr.places) > maxPlaces+1 {
+	if len(tr.flows) > tr.maxFlows() || len(tr.onward) > 2*len(tr.flows) || len(tr.leaving) > tr.maxFlows()+1 || len(tr.changed) > 2*p.max || len(tr.places) > maxPlaces+1 {
 		t.Fatalf("%d flows, %d leaving, %d changed, %d places", len(tr.flows), len(tr.leaving), len(tr.changed), len(tr.places))
 	}
 }

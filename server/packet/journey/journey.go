@@ -29,8 +29,8 @@
 // # What a journey is
 //
 // It is delivered when a node that owns the innermost destination received it
-// unwrapped: what that node's firewall or an absent listener does to it then is
-// another matter. An ARP request or neighbour solicitation is delivered to the
+// unwrapped, unless conntrack says that the node sends it on to another: what a
+// firewall or an absent listener does to it after that is another matter. An ARP request or neighbour solicitation is delivered to the
 // owner of the address asked for, anything else to many when anyone received it.
 // It is answered when the answer was seen anywhere: the echo reply, the ARP reply
 // or advertisement, the SYN/ACK or reset, the acknowledgement of data, the DNS or

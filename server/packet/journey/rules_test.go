@@ -349,6 +349,64 @@ func TestALateTranslationJoins(t *testing.T) {
 	}
 }
 
+// TestTheTranslatorIsNotTheEnd: it owns the address that the packet came to, but
+// only sends it on, whether conntrack tells in time or late.
+func TestTheTranslatorIsNotTheEnd(t *testing.T) {
+	published := Flow{Protocol: protocolTCP, Original: Tuple{endpoints(h2, 4000, h1, 8080)[0], endpoints(h2, 4000, h1, 8080)[1]},
+		Reply: Tuple{endpoints(c1, 80, h2, 4000)[0], endpoints(c1, 80, h2, 4000)[1]}}
+	redirected := published
+	redirected.Reply.Src = endpoints(h1, 80, h2, 4000)[0]
+	masqueraded := Flow{Protocol: protocolTCP, Original: Tuple{endpoints(c1, 4000, h2, 80)[0], endpoints(c1, 4000, h2, 80)[1]},
+		Reply: Tuple{endpoints(h2, 80, h1, 4000)[0], endpoints(h2, 80, h1, 4000)[1]}}
+	h := ip{src: h2, dst: h1, protocol: protocolTCP, ttl: 64, id: 5}
+	inside := h
+	inside.dst, inside.ttl = c1, 63
+	for _, c := range []struct {
+		name    string
+		flow    Flow
+		in, out []byte // as it comes, as it goes on
+		want    State  // where it came in only
+	}{
+		{"a published port", published, tcp(4000, 8080, 1, 0, flagSYN, nil), tcp(4000, 80, 1, 0, flagSYN, nil), InFlight},
+		{"an answer to many behind one", masqueraded, tcp(80, 4000, 1, 2, flagACK, nil), tcp(80, 4000, 1, 2, flagACK, nil), InFlight},
+		{"a port of its own", redirected, tcp(4000, 8080, 1, 0, flagSYN, nil), nil, Delivered},
+	} {
+		for _, late := range []bool{false, true} {
+			t.Run(fmt.Sprint(c.name, ", late ", late), func(t *testing.T) {
+				s := onTwoHosts()
+				if !late {
+					s.Flow(c.flow)
+				}
+				j := walk(t, s, bridged(22, 21, h, c.in, ">h2/eth0", "h1/eth0")...)
+				if late {
+					s.Flow(c.flow)
+				}
+				if j.State != c.want {
+					t.Errorf("%s, want %s", j.State, c.want)
+				}
+				if c.out == nil {
+					return
+				}
+				last := walk(t, s, bridged(11, 1, inside, c.out, ">h1/v1", "c1/eth0")...)
+				if last != j || j.State != Delivered {
+					t.Errorf("at its end %s: %s", j.State, path(j))
+				}
+			})
+		}
+	}
+}
+
+func TestOnesOwnAddressIsReachedOverLoopback(t *testing.T) {
+	s := onTwoHosts()
+	h := ip{src: h1, dst: h1, protocol: protocolICMP, ttl: 64, id: 5}
+	q := walk(t, s, bridged(0, 0, h, icmp(icmpEcho, 0, 1, 1, nil), ">h1/lo", "h1/lo")...)
+	h.id++
+	r := walk(t, s, bridged(0, 0, h, icmp(icmpEchoReply, 0, 1, 1, nil), ">h1/lo", "h1/lo")...)
+	if q.State != Answered || q.AnsweredBy != r.ID || r.State != Delivered || len(q.Sightings) != 2 || q.Sightings[1].After != q.Sightings[0].No {
+		t.Errorf("%s, %s", path(q), path(r))
+	}
+}
+
 // TestAnswers: what is the answer to what.
 func TestAnswers(t *testing.T) {
 	over := func(src, dst string, protocol byte, payload []byte) []byte {

@@ -61,6 +61,7 @@ type Tracker struct {
 	buckets map[uint64]*bucket
 	spare   []*bucket
 	flows   map[flowKey]*flow
+	onward  map[tuple]netip.Addr // where a translation sends what comes as this
 	leaving []leaving
 
 	asked   map[uint64]*questions
@@ -87,7 +88,7 @@ func New(o Options) *Tracker {
 	return &Tracker{
 		options: o, seed: newSeed(),
 		places: map[placeName]*place{}, nodes: map[topo.NodeID]*node{},
-		convs: map[tuple]side{}, buckets: map[uint64]*bucket{}, flows: map[flowKey]*flow{},
+		convs: map[tuple]side{}, buckets: map[uint64]*bucket{}, flows: map[flowKey]*flow{}, onward: map[tuple]netip.Addr{},
 		asked: map[uint64]*questions{}, early: map[uint64]*Journey{},
 	}
 }
@@ -321,34 +322,81 @@ func (t *Tracker) arrive(j *Journey, s *Sighting, l *look) {
 	if j.State != InFlight || s.Out || !l.plain {
 		return
 	}
-	if t.reached(s.place.node.id, l) {
+	if l.kind == kindSolicitation && l.stack[l.inner].Src().IsUnspecified() {
+		j.State = Delivered // it asks whether anyone has the address that it wants for itself
+		return
+	}
+	if l.kind == kindSolicitation {
+		target := payload(l.frame.Data, &l.stack[len(l.stack)-1])
+		if t.local(s.place.node.id, netip.AddrFrom16([16]byte(target))) {
+			j.State = Delivered
+		}
+		return
+	}
+	way := l.tuple
+	if l.kind == kindError {
+		way = way.reverse() // an error goes back to where the packet came from
+	}
+	if t.reached(s.place.node.id, l.stack, l.inner, way) {
 		j.State = Delivered
 	}
 }
 
 // reached says whether what is received at node has got where it was to go.
-func (t *Tracker) reached(at topo.NodeID, l *look) bool {
-	if l.inner < 0 {
+func (t *Tracker) reached(at topo.NodeID, stack []Header, inner int, way tuple) bool {
+	if inner < 0 {
 		return true
 	}
-	h := &l.stack[l.inner]
+	h := &stack[inner]
 	switch {
 	case h.Protocol == ARP:
 		return h.src == h.dst || t.local(at, h.Dst())
 	case !h.isIP():
 		return true
-	case l.kind == kindSolicitation && !h.Src().IsUnspecified():
-		target := payload(l.frame.Data, &l.stack[len(l.stack)-1])
-		return t.local(at, netip.AddrFrom16([16]byte(target)))
 	}
 	dst := h.Dst()
 	if dst.IsMulticast() || h.Protocol == IPv4 && dst == broadcast {
 		return true
 	}
-	if e := &l.stack[0]; e.Protocol == Ethernet && e.DstMAC[0]&1 != 0 { // a subnet's broadcast address
+	if e := &stack[0]; e.Protocol == Ethernet && e.DstMAC[0]&1 != 0 { // a subnet's broadcast address
 		return true
 	}
-	return t.local(at, dst)
+	if !t.local(at, dst) {
+		return false
+	}
+	// The owner may be only the one that translates it.
+	onward, translated := t.onward[way]
+	return !translated || t.local(at, onward)
+}
+
+// review takes back what was delivered to an owner that a translation, which came
+// late, makes one on the way only.
+func (t *Tracker) review(c *conversation) {
+	for e := c.first; e != nil; e = e.next {
+		j := e.journey
+		if j.State != Delivered || j.kind == kindError {
+			continue
+		}
+		j.State = InFlight
+		for i := range j.Sightings {
+			s := &j.Sightings[i]
+			inner := innermost(s.Stack)
+			if s.Out || inner < 0 || outermostIP(s.Stack) != inner {
+				continue
+			}
+			way := tupleOf(s.Stack, inner)
+			if s.Stack[inner].isFragment() {
+				way = way.portless()
+			}
+			if t.reached(s.place.node.id, s.Stack, inner, way) {
+				j.State = Delivered
+				break
+			}
+		}
+		if j.State == InFlight {
+			t.mark(j)
+		}
+	}
 }
 
 var broadcast = netip.AddrFrom4([4]byte{255, 255, 255, 255})
