@@ -5,6 +5,7 @@ import (
 	"context"
 	"io"
 	"net/netip"
+	"slices"
 	"sync"
 	"time"
 
@@ -91,6 +92,25 @@ type CaptureBatch struct {
 	// was too slow.
 	Kernel uint64 `json:"-"`
 	Host   uint64 `json:"-"`
+
+	buffers []*CaptureBuffer
+}
+
+// Release gives the memory of the records back, which a capture at a high rate
+// would else have to be given anew for each; nobody may look at them or their data
+// then. Whoever keeps them does without it.
+func (b *CaptureBatch) Release() {
+	for _, u := range b.buffers {
+		u.queue.recycle(u)
+	}
+	b.Records, b.buffers = nil, nil
+}
+
+// CaptureBuffer is memory for the records of a batch and their data.
+type CaptureBuffer struct {
+	Records []CaptureRecord
+	Data    []byte
+	queue   *CaptureQueue
 }
 
 // CaptureInterface is a place where packets are seen. One that is renamed, or
@@ -147,6 +167,7 @@ const (
 	batchBytes  = 256 << 10 // that Next puts together at most
 	recordBytes = 80        // of memory for a record, besides its data
 	flowBytes   = 160
+	queueSpare  = 4 // buffers that are kept for the next batches
 )
 
 // CaptureQueue holds what a capture has seen until its reader takes it, bounded:
@@ -157,6 +178,7 @@ type CaptureQueue struct {
 	mu           sync.Mutex
 	waiting      []queued
 	bytes        int
+	spare        []*CaptureBuffer
 	kernel, host uint64
 	ended        bool
 }
@@ -170,6 +192,41 @@ type queued struct {
 // NewCaptureQueue makes one that is empty.
 func NewCaptureQueue() *CaptureQueue { return &CaptureQueue{poke: make(chan struct{}, 1)} }
 
+// Buffer is an empty one, with room for so many records and bytes.
+func (q *CaptureQueue) Buffer(records, bytes int) *CaptureBuffer {
+	q.mu.Lock()
+	defer q.mu.Unlock()
+	for i, u := range q.spare {
+		if cap(u.Records) >= records && cap(u.Data) >= bytes {
+			q.spare = slices.Delete(q.spare, i, i+1)
+			return u
+		}
+	}
+	return &CaptureBuffer{make([]CaptureRecord, 0, records), make([]byte, 0, bytes), q}
+}
+
+func (q *CaptureQueue) recycle(u *CaptureBuffer) {
+	q.mu.Lock()
+	defer q.mu.Unlock()
+	q.keep(u)
+}
+
+// keep is recycle for who holds q.mu.
+func (q *CaptureQueue) keep(u *CaptureBuffer) {
+	if len(q.spare) == queueSpare {
+		q.spare = slices.Delete(q.spare, 0, 1)
+	}
+	u.Records, u.Data = u.Records[:0], u.Data[:0]
+	q.spare = append(q.spare, u)
+}
+
+// PutBuffer adds the records of a buffer, which is the queue's from then on, to a
+// batch, and Puts that.
+func (q *CaptureQueue) PutBuffer(u *CaptureBuffer, b CaptureBatch) {
+	b.Records, b.buffers = u.Records, []*CaptureBuffer{u}
+	q.put(b, 0)
+}
+
 // Put adds a batch, which is the queue's from then on. Its Kernel and Host are
 // what was dropped since the last Put.
 func (q *CaptureQueue) Put(b CaptureBatch) { q.put(b, 0) }
@@ -182,7 +239,7 @@ func (q *CaptureQueue) put(b CaptureBatch, position uint64) {
 	q.mu.Lock()
 	defer q.mu.Unlock()
 	if q.ended {
-		return
+		return // nobody reads any more
 	}
 	q.kernel += b.Kernel
 	q.host += b.Host
@@ -200,6 +257,9 @@ func (q *CaptureQueue) dropOldest() {
 	first, second := q.waiting[0], &q.waiting[1]
 	q.waiting = q.waiting[1:]
 	q.host += uint64(len(first.Records))
+	for _, u := range first.buffers {
+		q.keep(u)
+	}
 	q.bytes -= first.bytes + second.bytes
 	second.Interfaces = append(first.Interfaces, second.Interfaces...)
 	flows := append(first.Flows, second.Flows...)
@@ -267,6 +327,7 @@ func (q *CaptureQueue) take() (b queued, ok, ended bool) {
 		b.Interfaces = append(b.Interfaces, more.Interfaces...)
 		b.Records = append(b.Records, more.Records...)
 		b.Flows = append(b.Flows, more.Flows...)
+		b.buffers = append(b.buffers, more.buffers...)
 		b.bytes += more.bytes
 		b.position = more.position
 	}

@@ -164,7 +164,9 @@ func (c *servedCapture) carry() ending {
 		case err != nil:
 			return ending{Error: toWire(err)}
 		}
-		if err := c.send(w, b); err != nil {
+		err = c.send(w, b)
+		b.Release()
+		if err != nil {
 			return ending{Error: toWire(err)}
 		}
 	}

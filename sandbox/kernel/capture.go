@@ -282,12 +282,12 @@ func (s *source) run(ns int) {
 		s.read(r)
 	}
 	s.read(r) // what came between the last block and the interrupt
-	s.capture.put(s.batch(r.stop()))
+	s.tell(r.stop())
 	s.mu.Lock()
 	s.ring, s.flows = nil, nil
 	gone := s.forget()
 	s.mu.Unlock()
-	s.capture.put(host.CaptureBatch{Interfaces: gone, Kernel: r.dropped()})
+	s.capture.Put(host.CaptureBatch{Interfaces: gone, Kernel: r.dropped()})
 	hearing.Wait()
 	if flows != nil {
 		s.capture.hearing.Lock() // nobody else hears it now, or will again
@@ -416,9 +416,8 @@ func (s *source) read(r *ring) {
 		if !ok {
 			break
 		}
-		b := s.batch(block)
+		s.tell(block)
 		r.give(block)
-		s.capture.put(b)
 	}
 	if dropped := r.dropped(); dropped > 0 {
 		s.capture.Put(host.CaptureBatch{Kernel: dropped})
@@ -429,23 +428,30 @@ func (s *source) read(r *ring) {
 // address (TPACKET3_HDRLEN).
 const ringOverhead = sizeofTpacket3 + unix.SizeofSockaddrLinklayer
 
-// batch copies a block.
-func (s *source) batch(block caughtBlock) (b host.CaptureBatch) {
+// tell puts a copy of a block into the queue, and before it what explains it.
+func (s *source) tell(block caughtBlock) {
 	if block.count == 0 {
-		return b
+		return
 	}
+	u := s.capture.Buffer(int(block.count), max(0, int(block.head.Blk_len)-int(block.count)*(ringOverhead-vlanTag)))
+	b := host.CaptureBatch{Interfaces: s.copy(block, u)}
+	s.capture.hear(nil)
+	s.capture.PutBuffer(u, b)
+}
+
+// copy puts the packets of a block into u, and lists the interfaces that are new.
+func (s *source) copy(block caughtBlock, u *host.CaptureBuffer) (fresh []host.CaptureInterface) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	s.round++
 	snap := s.capture.request.Snap
-	b.Records = make([]host.CaptureRecord, 0, block.count)
-	room := make([]byte, 0, max(0, int(block.head.Blk_len)-int(block.count)*(ringOverhead-vlanTag)))
+	room, records := u.Data, u.Records
 	var at *seenLink
 	index := int32(-1)
 	block.each(func(p *caught) {
 		if p.from.Ifindex != index {
 			index = p.from.Ifindex
-			at = s.link(index, p.from.Hatype, &b)
+			at = s.link(index, p.from.Hatype, &fresh)
 		}
 		out := p.from.Pkttype == unix.PACKET_OUTGOING
 		if at.unasked || out && at.Hardware == host.HardwareLoopback {
@@ -453,7 +459,7 @@ func (s *source) batch(block caughtBlock) (b host.CaptureBatch) {
 		}
 		if !at.told {
 			at.told = true
-			b.Interfaces = append(b.Interfaces, at.CaptureInterface)
+			fresh = append(fresh, at.CaptureInterface)
 		}
 		begin := len(room)
 		length := int(p.header.Len)
@@ -471,14 +477,15 @@ func (s *source) batch(block caughtBlock) (b host.CaptureBatch) {
 			room = append(room, p.data...)
 		}
 		kept := min(len(room), begin+snap)
-		b.Records = append(b.Records, host.CaptureRecord{
+		records = append(records, host.CaptureRecord{
 			Interface: at.ID, Time: time.Unix(int64(p.header.Sec), int64(p.header.Nsec)),
 			Out: out, Unfinished: p.header.Status&unix.TP_STATUS_CSUMNOTREADY != 0,
 			Length: length, Data: room[begin:kept:kept],
 		})
 		room = room[:kept]
 	})
-	return b
+	u.Data, u.Records = room, records
+	return fresh
 }
 
 // macs is where a VLAN tag stands, behind the addresses, and vlanTag its length.
@@ -486,7 +493,7 @@ const macs, vlanTag = 12, 4
 
 // link is the interface of an index. Once in each round its name is looked at.
 // The caller holds s.mu.
-func (s *source) link(index int32, hardware uint16, b *host.CaptureBatch) *seenLink {
+func (s *source) link(index int32, hardware uint16, fresh *[]host.CaptureInterface) *seenLink {
 	l := s.links[index]
 	if l != nil && l.round == s.round {
 		return l
@@ -504,23 +511,13 @@ func (s *source) link(index int32, hardware uint16, b *host.CaptureBatch) *seenL
 	}
 	if l != nil && l.told {
 		l.Gone = true
-		b.Interfaces = append(b.Interfaces, l.CaptureInterface)
+		*fresh = append(*fresh, l.CaptureInterface)
 	}
 	asked := s.capture.request.Link
 	l = &seenLink{CaptureInterface: host.CaptureInterface{ID: s.capture.last.Add(1), Node: s.node, Link: name, Hardware: hardware},
 		unasked: asked != "" && asked != name, round: s.round}
 	s.links[index] = l
 	return l
-}
-
-// put tells of packets, and before them of what explains them.
-func (c *capture) put(b host.CaptureBatch) {
-	if len(b.Records) > 0 {
-		c.hear(nil)
-	}
-	if len(b.Records)+len(b.Interfaces) > 0 || b.Kernel > 0 {
-		c.Put(b)
-	}
 }
 
 // hear tells what all conntracks have to tell. Of a new one, it tells of the
