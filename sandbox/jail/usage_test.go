@@ -8,7 +8,6 @@ import (
 
 // Both versions of control groups count the same, in files of their own.
 func TestUsageIsReadFromBothVersions(t *testing.T) {
-	const mib = 1 << 20
 	group := func(files map[string]string) string {
 		dir := t.TempDir()
 		for name, text := range files {
