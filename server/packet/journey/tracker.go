@@ -34,7 +34,8 @@ type Options struct {
 	// Window is how long after its last sighting a packet may still be seen.
 	Window time.Duration
 	// MaxOpen bounds the journeys that are followed at once: of more, the one
-	// that was seen longest ago is closed as if its window were over.
+	// that was seen longest ago is closed as if its window were over. One of six
+	// hops takes about 2.6 kB.
 	MaxOpen int
 	// Local says whether a node owns an address. Without it only loopback
 	// addresses are owned, and by every node.
