@@ -23,7 +23,8 @@ import (
 // VXLAN traffic, several routes to one destination, counters other than a few of
 // ping, and programs other than echo, cat, true, false, sleep, iptables for the
 // above and a socat between a TUN and UDP. Its terminals have hardly more than a
-// line that is echoed.
+// line that is echoed, and its captures see what its probes send, a connection's
+// first packet and the answer to it.
 type Model struct {
 	mu     sync.Mutex
 	worlds map[WorldID]*modelWorld
