@@ -90,6 +90,14 @@ describe('the journal', () => {
   });
 });
 
+test('two gaps never stand at one place among the sightings', () => {
+  const j = new Journal();
+  j.apply([row(5)], 0);
+  j.apply([row(6, { sightings: [sighting(3)] })], 1);
+  j.apply([row(7)], 2);
+  expect(told(j.entries)).toEqual(['5 in-flight', 'gap 3', '6 in-flight', '7 in-flight']);
+});
+
 describe('a view', () => {
   const one = row(1, { sightings: [sighting(1, 'host1', 'veth1'), sighting(3, 'host1/kon', 'veth2')] });
   const two = row(2, { protocol: 'ARP', sightings: [sighting(2, 'host2', 'eth0')], answers: 1 });

@@ -10,6 +10,8 @@ import { socketUrl, type FilterError, type Lost, type Row, type ServerMessage } 
 /** What hears of rows as they come: `was` is the same row before. */
 export type RowListener = (row: Row, was: Row | undefined, newest: number) => void;
 
+const mostWaiting = 5000; // rows
+
 const nothingLost: Lost = { kernel: 0, host: 0, hub: 0, viewer: 0 };
 
 /** The packets of one session while somebody watches them. */
@@ -40,12 +42,15 @@ export class Packets {
   #seq: number | null = null;
   #asked = ''; // the last filter that was asked for
   #unsaid = false; // because there was no connection
+  #waiting: { rows: Row[]; gap: number }[] = []; // for the next frame
+  #waitingRows = 0;
   readonly #listeners = new Set<RowListener>();
 
   constructor(
     readonly session: string,
     filter = '',
     private readonly check: () => ReturnType<FeedPlace['check']> = () => mayConnect(session),
+    private readonly soon: (draw: () => void) => void = (draw) => void requestAnimationFrame(draw),
   ) {
     this.filter = filter;
     this.connect();
@@ -126,6 +131,7 @@ export class Packets {
   }
 
   clear(): void {
+    this.#draw();
     this.#journal.clear();
     this.unfolded.clear();
     this.#show(this.view.journey === null ? this.view : { ...this.view, journey: null });
@@ -184,6 +190,8 @@ export class Packets {
     this.started = m.started;
     this.snap = m.snap;
     if (!m.resumed) {
+      this.#waiting = [];
+      this.#waitingRows = 0;
       this.#seq = null;
       this.lost = nothingLost;
       this.#journal.reset();
@@ -194,21 +202,38 @@ export class Packets {
     if (this.paused) this.#feed?.say({ type: 'pause' });
   }
 
+  /** Many batches may come between two frames; a page that nobody sees has none. */
   #take(rows: Row[], gap: number): void {
-    const newest = rows.reduce((max, r) => Math.max(max, r.sightings.at(-1)?.at ?? r.at), 0);
-    if (this.#listeners.size > 0) {
-      for (const row of rows) {
-        const was = this.#journal.get(row.id);
-        for (const hear of this.#listeners) hear(row, was, newest);
-      }
-    }
+    this.#waiting.push({ rows, gap });
+    this.#waitingRows += rows.length;
+    if (this.#waitingRows > mostWaiting) this.#draw();
+    else if (this.#waiting.length === 1) this.soon(() => this.#draw());
+  }
+
+  #draw(): void {
+    if (this.#waiting.length === 0) return;
+    const waiting = this.#waiting;
+    this.#waiting = [];
+    this.#waitingRows = 0;
     const seen = new Set(this.protocols);
-    for (const { protocol } of rows) seen.add(protocol);
+    for (const { rows, gap } of waiting) {
+      this.#tell(rows);
+      for (const { protocol } of rows) seen.add(protocol);
+      const changes = this.#journal.apply(rows, gap);
+      for (const e of changes.dropped) if ('row' in e) this.unfolded.delete(e.row.id);
+      this.arrived += this.#listing.follow(changes);
+    }
     if (seen.size > this.protocols.length) this.protocols = [...seen];
-    const changes = this.#journal.apply(rows, gap);
-    for (const e of changes.dropped) if ('row' in e) this.unfolded.delete(e.row.id);
-    this.arrived += this.#listing.follow(changes);
     this.#version++;
+  }
+
+  #tell(rows: Row[]): void {
+    if (this.#listeners.size === 0) return;
+    const newest = rows.reduce((max, r) => Math.max(max, r.sightings.at(-1)?.at ?? r.at), 0);
+    for (const row of rows) {
+      const was = this.#journal.get(row.id);
+      for (const hear of this.#listeners) hear(row, was, newest);
+    }
   }
 }
 

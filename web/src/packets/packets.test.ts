@@ -71,7 +71,12 @@ beforeEach(() => {
   vi.stubGlobal('location', { href: 'http://here/' });
   FakeSocket.all = [];
   checked = true;
-  packets = new Packets('s1', '', () => Promise.resolve(checked));
+  packets = new Packets(
+    's1',
+    '',
+    () => Promise.resolve(checked),
+    (draw) => draw(),
+  );
 });
 afterEach(() => {
   packets.close();
@@ -185,6 +190,43 @@ test('who listens hears each row with what it was before', () => {
     [1, undefined],
     [1, 'in-flight'],
   ]);
+});
+
+describe('between two frames', () => {
+  let frames: (() => void)[];
+  beforeEach(() => {
+    frames = [];
+    packets.close();
+    packets = new Packets(
+      's1',
+      '',
+      () => Promise.resolve(true),
+      (draw) => frames.push(draw),
+    );
+    FakeSocket.last.say(start(), batch(1, row(1)), batch(2, row(2), { ...row(1), state: 'gone' }));
+  });
+  const draw = (): void => frames.splice(0).forEach((f) => f());
+
+  test('batches wait, and are shown at once', () => {
+    expect([ids(), frames.length]).toEqual([[], 1]);
+    draw();
+    expect(ids()).toEqual([1, 2]);
+    expect(packets.row(1)?.state).toBe('gone');
+  });
+  test('what is cleared meanwhile does not come', () => {
+    packets.clear();
+    draw();
+    expect(ids()).toEqual([]);
+  });
+  test('what was of another capture does not come', () => {
+    FakeSocket.last.say(start(), batch(1, row(7)));
+    draw();
+    expect(ids()).toEqual([7]);
+  });
+  test('of a page that nobody sees not more than so many wait', () => {
+    FakeSocket.last.say(batch(3, ...Array.from({ length: 6000 }, (_, i) => row(i + 3))));
+    expect(ids()).toHaveLength(6002);
+  });
 });
 
 test('clearing empties the list, and what was cleared does not come back', () => {
