@@ -76,6 +76,7 @@ func (r *Recorder) Write(ctx context.Context, to io.Writer, flush func() error) 
 				return err
 			}
 		}
+		b.Release()
 		if b.Kernel != kernel || b.Host != lost {
 			kernel, lost = b.Kernel, b.Host
 			if err := out.WriteDrops(time.Now(), kernel, lost); err != nil {

@@ -82,7 +82,7 @@ func (s *Server) packets(w http.ResponseWriter, r *http.Request) {
 		writeProblem(w, r, problem(codeBadRequest, fmt.Sprintf("A filter has %d bytes at the most.", maxFilter)))
 		return
 	}
-	viewer, err := found.Packets(r.Context(), expression, after)
+	viewer, err := found.Packets(expression, after)
 	if err != nil {
 		writeProblem(w, r, s.problemOf(r.Context(), err))
 		return

@@ -62,8 +62,9 @@ func (s *Session) used() {
 	}
 }
 
-// attended says whether somebody is there. Who has only a terminal is; who has a
-// stream says so by Attend, for their terminals as well. The caller holds s.mu.
+// attended says whether somebody is there. Who has only a terminal or a list of
+// packets is; who has a stream says so by Attend, for those as well. The caller
+// holds s.mu.
 func (s *Session) attended() bool {
 	if s.attending > 0 || len(s.subs) > 0 {
 		return s.attending > 0
@@ -76,7 +77,7 @@ func (s *Session) attended() bool {
 			return true
 		}
 	}
-	return false
+	return s.looking > 0
 }
 
 // lived is how long the session has had a world, in all. The caller holds s.mu.

@@ -1,7 +1,9 @@
 package session_test
 
 import (
+	"context"
 	"errors"
+	"strings"
 	"testing"
 	"testing/synctest"
 	"time"
@@ -113,6 +115,56 @@ func TestIdleSessionIsParked(t *testing.T) {
 		back, err := found.Refresh(t.Context())
 		if err != nil || back.State != session.StateReady || back.Current != "cable" {
 			t.Errorf("come back: %+v %v", back, err)
+		}
+	})
+}
+
+// A list of packets that comes back by itself, behind a page that nobody looks at,
+// keeps no world and builds none; it goes on when somebody has come back.
+func TestPacketsBehindAHiddenPage(t *testing.T) {
+	limited(t, func(t *testing.T, d *desk) {
+		s, _ := d.create(t)
+		a := watch(t, s)
+		v, err := s.Packets("", 0)
+		if err != nil {
+			t.Fatal(err)
+		}
+		defer v.Close()
+		begins := func() {
+			t.Helper()
+			ctx, cancel := context.WithTimeout(t.Context(), time.Minute)
+			defer cancel()
+			if m, err := v.Next(ctx); err != nil || !strings.Contains(string(m.Head), `"start"`) {
+				t.Errorf("%s, %v", m.Head, err)
+			}
+		}
+		begins()
+		a.until(func(v session.View) bool { return v.State == session.StateParked })
+		if _, err := s.Packets("", 0); host.CodeOf(err) != host.CodeNotFound {
+			t.Errorf("packets of a parked world: %v", err)
+		}
+		if _, err := s.Refresh(t.Context()); err != nil {
+			t.Fatal(err)
+		}
+		begins()
+	})
+}
+
+func TestWhoOnlyLooksAtPacketsIsThere(t *testing.T) {
+	limited(t, func(t *testing.T, d *desk) {
+		s, _ := d.create(t)
+		v, err := s.Packets("", 0)
+		if err != nil {
+			t.Fatal(err)
+		}
+		time.Sleep(2 * time.Hour)
+		if s.View().State != session.StateReady {
+			t.Errorf("parked under the eyes of a viewer: %+v", s.View())
+		}
+		v.Close()
+		time.Sleep(time.Hour)
+		if s.View().State != session.StateParked {
+			t.Errorf("not parked when they had left: %+v", s.View())
 		}
 	})
 }

@@ -36,32 +36,37 @@ const MaxRecordings = 4
 // MaxSnap is how many bytes of a packet a recording can keep.
 const MaxSnap = host.MaxSnap
 
-// Packets begins to look at the world's packets, see capture.Hub.View. The caller
-// closes what it gets.
-func (s *Session) Packets(ctx context.Context, expression string, after uint64) (*PacketViewer, error) {
-	if _, err := s.reach(ctx); err != nil {
-		return nil, err
-	}
+// Packets begins to look at the world's packets, see capture.Hub.View. It does not
+// build a world that is not there: a page that lost its connection comes back by
+// itself, also where nobody is. The caller closes what it gets. Codes:
+// CodeNoSession, host.CodeNotFound.
+func (s *Session) Packets(expression string, after uint64) (*PacketViewer, error) {
 	s.mu.Lock()
-	now := s.now
-	s.mu.Unlock()
-	v, err := s.packets.View(expression, after, now)
-	if err != nil {
-		return nil, host.Errorf(host.CodeUnavailable, "packets: %w", err)
+	defer s.mu.Unlock()
+	if s.ended {
+		return nil, &Problem{Code: CodeNoSession}
 	}
-	return &PacketViewer{v, s.Attend()}, nil
+	v, err := s.packets.View(expression, after, s.now)
+	if err != nil {
+		return nil, host.Errorf(host.CodeNotFound, "packets: %w", err)
+	}
+	s.looking++
+	return &PacketViewer{v, s}, nil
 }
 
 // PacketViewer is one who looks at a session's packets.
 type PacketViewer struct {
 	*capture.Viewer
-	leave func()
+	session *Session
 }
 
 // Close leaves.
 func (v *PacketViewer) Close() {
 	v.Viewer.Close()
-	v.leave()
+	v.session.mu.Lock()
+	defer v.session.mu.Unlock()
+	v.session.looking--
+	v.session.used()
 }
 
 // Packet is one packet at one place, by its number in the list. Codes: CodeNoPacket.

@@ -137,6 +137,7 @@ type Session struct {
 	watching  context.CancelFunc
 	holds     context.CancelFunc // the capture, for the current step's sake
 	recording int
+	looking   int // viewers of packets
 	attending int
 	lastUsed  time.Time
 	stood     time.Time // when the session got the world, or took it over
