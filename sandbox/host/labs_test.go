@@ -1,6 +1,7 @@
 package host_test
 
 import (
+	"log/slog"
 	"slices"
 	"testing"
 
@@ -19,7 +20,7 @@ func TestModelPlaysEveryLab(t *testing.T) {
 	}
 	m := host.NewModel()
 	defer m.Close()
-	sessions, err := session.Open(t.Context(), session.Options{Host: m, Labs: catalog, Records: &session.Memory{}})
+	sessions, err := session.Open(t.Context(), session.Options{Host: m, Labs: catalog, Records: &session.Memory{}, Log: slog.New(slog.NewTextHandler(t.Output(), nil))})
 	if err != nil {
 		t.Fatal(err)
 	}
