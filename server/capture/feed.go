@@ -79,9 +79,9 @@ func (f *feed) fill(r *run) {
 
 // flush makes batches of what has changed; an empty one, if asked, for the sake of
 // the losses. The caller holds h.mu.
-func (f *feed) flush(h *Hub, r *run, empty bool) bool {
+func (f *feed) flush(h *Hub, r *run, empty bool) {
 	if len(f.dirty) == 0 && !empty {
-		return false
+		return
 	}
 	rows := slices.SortedFunc(maps.Keys(f.dirty), byID)
 	clear(f.dirty)
@@ -95,7 +95,6 @@ func (f *feed) flush(h *Hub, r *run, empty bool) bool {
 	if len(f.in) > 2*keptRows {
 		maps.DeleteFunc(f.in, func(w *row, _ struct{}) bool { return r.rows[w.ID] != w })
 	}
-	return true
 }
 
 func (f *feed) send(h *Hub, b batch) {

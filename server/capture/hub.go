@@ -199,6 +199,7 @@ type run struct {
 	filled     time.Time
 	lost       Lost
 	told       Lost // as in the last batch
+	dirty      bool // rows have changed since
 	changed    chan struct{}
 }
 
@@ -420,6 +421,7 @@ func (h *Hub) touch(r *run, w *row) {
 		return
 	}
 	w.encoded = nil
+	r.dirty = true
 	for _, f := range h.feeds {
 		f.touch(w)
 	}
@@ -432,16 +434,16 @@ func (h *Hub) flush(r *run) bool {
 	if h.run != r {
 		return false
 	}
-	sent := r.lost != r.told
+	if !r.dirty && r.lost == r.told {
+		return false
+	}
 	for _, f := range h.feeds {
-		sent = f.flush(h, r, r.lost != r.told) || sent
+		f.flush(h, r, r.lost != r.told)
 	}
-	r.told = r.lost
-	if sent {
-		close(r.changed)
-		r.changed = make(chan struct{})
-	}
-	return sent
+	r.told, r.dirty = r.lost, false
+	close(r.changed)
+	r.changed = make(chan struct{})
+	return true
 }
 
 // --- what others than viewers ask; without h.mu

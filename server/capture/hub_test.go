@@ -20,6 +20,7 @@ import (
 	"kabel/sandbox/host"
 	"kabel/sandbox/topo"
 	"kabel/server/capture"
+	"kabel/server/packet/journey"
 )
 
 func TestMain(m *testing.M) { goleak.VerifyTestMain(m) }
@@ -467,6 +468,22 @@ func TestAWorldThatCantBeCaptured(t *testing.T) {
 	}
 	if _, err := newHub(t, nil).View("", 0, here); !errors.Is(err, capture.ErrNoWorld) {
 		t.Errorf("without a world: %v", err)
+	}
+}
+
+// Who asks for rows needs no viewer to be told of them.
+func TestRowsWithoutAViewer(t *testing.T) {
+	w := &wire{}
+	h := newHub(t, w)
+	hold(t, h)
+	since := time.Now()
+	w.put(host.CaptureBatch{Records: ping(1)})
+	ctx, cancel := context.WithTimeout(t.Context(), 10*time.Second)
+	defer cancel()
+	answered := func(seen []*journey.Journey) bool { return len(seen) == 2 && seen[0].AnsweredBy == seen[1].ID }
+	rows := h.Rows(ctx, since, answered, func(seen []*journey.Journey) []*journey.Journey { return seen })
+	if ctx.Err() != nil || len(rows) != 2 || rows[0].AnsweredBy != 2 {
+		t.Errorf("%v: %+v", ctx.Err(), rows)
 	}
 }
 
