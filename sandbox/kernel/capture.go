@@ -33,6 +33,7 @@ type capture struct {
 	ending  func() error
 	working sync.WaitGroup
 	last    atomic.Uint32 // interface
+	over    chan struct{} // closed when it ends
 
 	mu      sync.Mutex
 	ended   bool
@@ -62,7 +63,7 @@ func (w *World) Capture(ctx context.Context, r host.CaptureRequest) (host.Captur
 		}
 		ns.close()
 	}
-	c := &capture{CaptureQueue: host.NewCaptureQueue(), world: w, request: r, sources: map[uint64]*source{}}
+	c := &capture{CaptureQueue: host.NewCaptureQueue(), world: w, request: r, over: make(chan struct{}), sources: map[uint64]*source{}}
 	if err := w.captures.add(c); err != nil {
 		return nil, w.gone()
 	}
@@ -74,6 +75,11 @@ func (w *World) Capture(ctx context.Context, r host.CaptureRequest) (host.Captur
 		defer w.removeWatcher()
 		return c.end()
 	})
+	c.mu.Lock()
+	if !c.ended {
+		c.working.Go(c.lookAfter)
+	}
+	c.mu.Unlock()
 	if err := errors.Join(c.covered(ctx), c.failed()); err != nil {
 		return nil, w.unlessGone(limited(errors.Join(err, c.Close())))
 	}
@@ -143,7 +149,10 @@ func (a *captures) covered(ctx context.Context) error {
 func (c *capture) end() error {
 	c.world.captures.remove(c)
 	c.mu.Lock()
-	c.ended = true
+	if !c.ended {
+		c.ended = true
+		close(c.over)
+	}
 	for _, s := range c.sources {
 		s.end()
 	}
@@ -193,6 +202,25 @@ func (c *capture) show(all []*reading) {
 			delete(c.sources, inode)
 			s.end()
 		}
+	}
+}
+
+// lookAfter looks into all rings from time to time, which costs next to nothing,
+// because the kernel's wake-up can be missed; see ring.wait.
+func (c *capture) lookAfter() {
+	tick := time.NewTicker(c.request.Retire)
+	defer tick.Stop()
+	for {
+		select {
+		case <-tick.C:
+		case <-c.over:
+			return
+		}
+		c.mu.Lock()
+		for _, s := range c.sources {
+			s.nudge()
+		}
+		c.mu.Unlock()
 	}
 }
 
@@ -278,7 +306,11 @@ func (s *source) run(ns int) {
 	if flows != nil {
 		hearing.Go(func() { flows.wait(func() { s.capture.hear(nil) }) })
 	}
-	for r.wait() == nil {
+	for {
+		interrupted := r.wait() != nil
+		if interrupted && !s.goesOn(r) {
+			break
+		}
 		s.read(r)
 	}
 	s.read(r) // what came between the last block and the interrupt
@@ -316,6 +348,29 @@ func (s *source) opened(r *ring, flows *conntrack, err error) {
 	s.mu.Unlock()
 	if flows != nil {
 		s.capture.hear(flows)
+	}
+}
+
+// goesOn says whether there is more to wait for after an interrupt.
+func (s *source) goesOn(r *ring) bool {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	if !s.ended {
+		r.resume()
+	}
+	return !s.ended
+}
+
+// nudge has run look at the ring, if there is a block that it has not been woken
+// for.
+func (s *source) nudge() {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	if s.ring == nil || s.ended {
+		return
+	}
+	if _, ready := s.ring.ready(); ready {
+		s.ring.interrupt()
 	}
 }
 

@@ -24,15 +24,20 @@ type ring struct {
 	wake   syscall.RawConn
 	fd     int // valid until close
 	memory []byte
-	next   int // the block that is read next
+	block  int          // bytes of each
+	next   atomic.Int32 // the block that is read next
 }
 
 const (
-	// A ring of 1 MiB loses nothing at 200,000 small packets per second. The
-	// larger a block, the less often it wakes us; a quiet one is handed over
-	// after the retire time anyway. One holds the largest packet there is.
-	ringBlocks = 4
-	ringBlock  = 256 << 10
+	// A ring of 1 MiB loses nothing at 200,000 small packets per second.
+	ringSize = 1 << 20
+	// The larger a block, the less often it wakes us. But one with a single
+	// packet is handed over after the retire time too, and so few of them would
+	// be used up by a reader who is kept waiting a little. What has no bound
+	// needs blocks that hold the largest packet there is.
+	ringBlock      = 32 << 10
+	ringLargeBlock = 128 << 10
+	largeSnap      = 4096
 	// ringFrame is only a unit for the kernel's own arithmetic.
 	ringFrame = 2048
 )
@@ -46,7 +51,10 @@ func openRing(r host.CaptureRequest) (_ *ring, err error) {
 	if err != nil {
 		return nil, fmt.Errorf("open packet socket: %w", err)
 	}
-	o := &ring{fd: fd}
+	o := &ring{fd: fd, block: ringBlock}
+	if r.Snap > largeSnap {
+		o.block = ringLargeBlock
+	}
 	defer func() {
 		if err != nil {
 			err = errors.Join(err, o.close())
@@ -58,12 +66,12 @@ func openRing(r host.CaptureRequest) (_ *ring, err error) {
 	if err := attachFilter(fd, filterProgram(r)); err != nil {
 		return o, fmt.Errorf("attach filter: %w", err)
 	}
-	size := unix.TpacketReq3{Block_size: uint32(ringBlock), Block_nr: ringBlocks, Frame_size: ringFrame,
-		Frame_nr: uint32(ringBlock / ringFrame * ringBlocks), Retire_blk_tov: uint32(r.Retire / time.Millisecond)}
+	size := unix.TpacketReq3{Block_size: uint32(o.block), Block_nr: uint32(ringSize / o.block), Frame_size: ringFrame,
+		Frame_nr: ringSize / ringFrame, Retire_blk_tov: uint32(r.Retire / time.Millisecond)}
 	if err := unix.SetsockoptTpacketReq3(fd, unix.SOL_PACKET, unix.PACKET_RX_RING, &size); err != nil {
 		return o, fmt.Errorf("make the ring: %w", err)
 	}
-	if o.memory, err = unix.Mmap(fd, 0, ringBlock*ringBlocks, unix.PROT_READ|unix.PROT_WRITE, unix.MAP_SHARED); err != nil {
+	if o.memory, err = unix.Mmap(fd, 0, ringSize, unix.PROT_READ|unix.PROT_WRITE, unix.MAP_SHARED); err != nil {
 		return o, fmt.Errorf("map the ring: %w", err)
 	}
 	if err := unix.Bind(fd, &unix.SockaddrLinklayer{Protocol: bigEndian16(unix.ETH_P_ALL)}); err != nil {
@@ -133,14 +141,15 @@ type caughtBlock struct {
 	count uint32
 }
 
-func (r *ring) at(i int) caughtBlock {
-	base := unsafe.Pointer(&r.memory[i*ringBlock])
+// current is the block that is read next.
+func (r *ring) current() caughtBlock {
+	base := unsafe.Pointer(&r.memory[int(r.next.Load())*r.block])
 	return caughtBlock{base: base, head: (*unix.TpacketHdrV1)(unsafe.Pointer(&(*unix.TpacketBlockDesc)(base).Hdr[0]))}
 }
 
 // ready is the next block, if the kernel has handed it over.
 func (r *ring) ready() (caughtBlock, bool) {
-	b := r.at(r.next)
+	b := r.current()
 	if atomic.LoadUint32(&b.head.Block_status)&unix.TP_STATUS_USER == 0 {
 		return b, false
 	}
@@ -153,7 +162,7 @@ func (r *ring) ready() (caughtBlock, bool) {
 func (r *ring) give(b caughtBlock) {
 	atomic.StoreUint32(&b.head.Num_pkts, 0)
 	atomic.StoreUint32(&b.head.Block_status, unix.TP_STATUS_KERNEL)
-	r.next = (r.next + 1) % ringBlocks
+	r.next.Store((r.next.Load() + 1) % int32(ringSize/r.block))
 }
 
 // stop makes the kernel catch nothing more, and is the block that it was about
@@ -161,7 +170,7 @@ func (r *ring) give(b caughtBlock) {
 // said that there is no other. (The kernel counts the packets of a block while it
 // fills it: net/packet/af_packet.c, prb_fill_curr_block.)
 func (r *ring) stop() caughtBlock {
-	b := r.at(r.next)
+	b := r.current()
 	if attachFilter(r.fd, []unix.SockFilter{{Code: unix.BPF_RET | unix.BPF_K, K: 0}}) == nil {
 		b.first, b.count = atomic.LoadUint32(&b.head.Offset_to_first_pkt), atomic.LoadUint32(&b.head.Num_pkts)
 	}
@@ -186,7 +195,11 @@ func (b caughtBlock) each(f func(*caught)) {
 }
 
 // wait waits until a block is ready; its error is os.ErrDeadlineExceeded after
-// interrupt.
+// interrupt. It may miss one: the kernel wakes who polls before it has moved on
+// to the next block, and whoever is so quick to look that it finds the block
+// before is told that there is nothing, until the next block is full
+// (net/packet/af_packet.c, prb_close_block and packet_previous_rx_frame). So
+// somebody looks after it, see capture.lookAfter.
 func (r *ring) wait() error {
 	return r.wake.Read(func(uintptr) bool {
 		_, ok := r.ready()
@@ -194,9 +207,13 @@ func (r *ring) wait() error {
 	})
 }
 
-// interrupt ends wait for good.
+// interrupt ends wait until resume.
 func (r *ring) interrupt() {
 	_ = r.file.SetReadDeadline(time.Unix(1, 0)) // fails only where the file is closed
+}
+
+func (r *ring) resume() {
+	_ = r.file.SetReadDeadline(time.Time{})
 }
 
 // dropped tells how many packets found the ring full since the last call.
