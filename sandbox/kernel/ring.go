@@ -32,15 +32,27 @@ const (
 	// A ring of 1 MiB loses nothing at 200,000 small packets per second.
 	ringSize = 1 << 20
 	// The larger a block, the less often it wakes us. But one with a single
-	// packet is handed over after the retire time too, and so few of them would
-	// be used up by a reader who is kept waiting a little. What has no bound
-	// needs blocks that hold the largest packet there is.
-	ringBlock      = 32 << 10
-	ringLargeBlock = 128 << 10
-	largeSnap      = 4096
+	// packet is handed over after the retire time too, and so a few of them would
+	// be used up by a reader who is kept waiting a little: a ring lasts for this
+	// long.
+	ringLasts = 150 * time.Millisecond
+	minBlocks = 4
+	maxBlocks = 32
+	// A block must hold the largest packet that there is; small ones are for
+	// captures that keep no more than this of each.
+	smallSnap = 4096
 	// ringFrame is only a unit for the kernel's own arithmetic.
 	ringFrame = 2048
 )
+
+// blockSize is how many bytes each block of a request's ring has.
+func blockSize(r host.CaptureRequest) int {
+	blocks := minBlocks
+	for blocks < maxBlocks && r.Snap <= smallSnap && time.Duration(blocks)*r.Retire < ringLasts {
+		blocks *= 2
+	}
+	return ringSize / blocks
+}
 
 // openRing opens a ring in the calling thread's namespace. It takes some 10 ms:
 // the kernel waits until no CPU is in the socket's old state. The filter is in
@@ -51,10 +63,7 @@ func openRing(r host.CaptureRequest) (_ *ring, err error) {
 	if err != nil {
 		return nil, fmt.Errorf("open packet socket: %w", err)
 	}
-	o := &ring{fd: fd, block: ringBlock}
-	if r.Snap > largeSnap {
-		o.block = ringLargeBlock
-	}
+	o := &ring{fd: fd, block: blockSize(r)}
 	defer func() {
 		if err != nil {
 			err = errors.Join(err, o.close())
