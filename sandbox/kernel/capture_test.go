@@ -229,7 +229,7 @@ func TestCaptureOfARenamedInterface(t *testing.T) {
 func TestCapturePinsNothing(t *testing.T) {
 	for what, line := range map[string]struct{ make, end string }{
 		"a name":    {"ip netns add kon && ip link add veth1 type veth peer name veth2 netns kon", "ip netns del kon"},
-		"a process": {"unshare -n sleep 1000 & echo $! >/tmp/pid; until ip link add veth1 type veth peer name veth2 netns $! && [ $(readlink /proc/$!/ns/net) != $(readlink /proc/self/ns/net) ]; do ip link del veth1; done; exec >&- 2>&-", "kill -9 $(cat /tmp/pid)"},
+		"a process": {"unshare -n sleep 1000 & echo $! >/tmp/pid; while [ $(readlink /proc/$!/ns/net) = $(readlink /proc/self/ns/net) ]; do :; done; ip link add veth1 type veth peer name veth2 netns $!; exec >&- 2>&-", "kill -9 $(cat /tmp/pid)"},
 	} {
 		t.Run(what, func(t *testing.T) {
 			h := openHost(t)
