@@ -18,8 +18,11 @@ import (
 )
 
 const (
-	// flushEvery is the shortest time between two batches of rows.
+	// flushEvery is the shortest time between two batches of rows, flushCrowd
+	// where more than crowd viewers look.
 	flushEvery = 20 * time.Millisecond
+	flushCrowd = 50 * time.Millisecond
+	crowd      = 50
 	// expireEvery is how often it is looked for journeys that are over, and
 	// tellEvery the shortest time between two calls of Options.Changed.
 	expireEvery = 100 * time.Millisecond
@@ -28,8 +31,12 @@ const (
 	// lost the connection misses nothing.
 	linger = 10 * time.Second
 
-	// rate and burst bound what is shown: sightings a second, and at once.
-	rate, burst = 4000, 8000
+	// rate bounds the sightings a second that are shown, and twice it those at once. A
+	// thousand viewers would be shown more than a machine can send, so that all
+	// of them together are shown crowdRate at the most, each not less than leastRate.
+	rate      = 4000
+	crowdRate = 200_000
+	leastRate = 200
 	// keptRows and keptBytes bound what can be listed again and looked into.
 	keptRows  = 3000
 	keptBytes = 8 << 20
@@ -223,7 +230,7 @@ func (h *Hub) start() {
 	}
 	ctx, cancel := context.WithCancel(context.Background())
 	r := &run{cancel: cancel, started: time.Now(), open: make(chan struct{}), interfaces: map[uint32]packet.Interface{},
-		rows: map[uint64]*row{}, tokens: burst, filled: time.Now(), changed: make(chan struct{})}
+		rows: map[uint64]*row{}, tokens: 2 * rate, filled: time.Now(), changed: make(chan struct{})}
 	r.tracker = journey.New(journey.Options{
 		Local: func(n topo.NodeID, a netip.Addr) bool { return h.place.local(n, a) },
 		Peer:  func(i packet.Interface) (packet.Interface, bool) { return h.place.peer(i) },
@@ -304,7 +311,7 @@ func (h *Hub) capture(ctx context.Context, w World, r *run) {
 		case <-ctx.Done():
 			return
 		}
-		switch wait := flushEvery - time.Since(last); {
+		switch wait := h.pace() - time.Since(last); {
 		case due != nil:
 		case wait > 0:
 			due = time.After(wait)
@@ -356,7 +363,8 @@ func (h *Hub) take(r *run, b host.CaptureBatch) {
 	}
 	r.lost.Kernel, r.lost.Host = b.Kernel, b.Host
 	now := time.Now()
-	r.tokens = min(burst, r.tokens+rate*now.Sub(r.filled).Seconds())
+	allowed := min(rate, max(leastRate, crowdRate/float64(max(1, h.viewers()))))
+	r.tokens = min(2*allowed, r.tokens+allowed*now.Sub(r.filled).Seconds())
 	r.filled = now
 	for _, rec := range b.Records {
 		r.no++
@@ -397,6 +405,24 @@ func (h *Hub) settle(r *run, now time.Time) {
 	for _, j := range r.tracker.Expire(now) {
 		h.touch(r, r.rows[j.ID])
 	}
+}
+
+// viewers is how many look.
+func (h *Hub) viewers() (n int) {
+	for _, f := range h.feeds {
+		n += len(f.viewers)
+	}
+	return n
+}
+
+// pace is the time between two batches. Without h.mu.
+func (h *Hub) pace() time.Duration {
+	h.mu.Lock()
+	defer h.mu.Unlock()
+	if h.viewers() > crowd {
+		return flushCrowd
+	}
+	return flushEvery
 }
 
 // trim forgets the oldest.
