@@ -28,7 +28,7 @@ const (
 
 	beatEvery = time.Second
 	// silence is how long a host may be quiet before it counts as gone.
-	silence = 3 * time.Second
+	silence = 6 * time.Second
 
 	renewEvery = 2 * time.Second
 	leaseTime  = 5 * renewEvery

@@ -13,6 +13,7 @@ import (
 	"log/slog"
 	"maps"
 	"os/exec"
+	"runtime"
 	"slices"
 	"sync"
 	"time"
@@ -45,6 +46,7 @@ type Host struct {
 	tables  *tables // nil if they are left alone
 	tools   tools
 	tick    time.Duration
+	turns   chan struct{}  // of readings for a tick; who has one gives it back
 	ends    sync.WaitGroup // one goroutine per world waits for its box
 	guards  sync.WaitGroup // one goroutine looks for storms, one at terminals
 	unguard context.CancelFunc
@@ -71,7 +73,11 @@ func New(yard *jail.Yard, o Options) (*Host, error) {
 		unix.Close(int(home))
 		return nil, fmt.Errorf("kernel: %w", err)
 	}
-	h := &Host{yard: yard, options: o, home: home, poker: p, tools: findTools(exec.LookPath), tick: tick, worlds: map[host.WorldID]*World{}}
+	h := &Host{yard: yard, options: o, home: home, poker: p, tools: findTools(exec.LookPath), tick: tick, worlds: map[host.WorldID]*World{},
+		turns: make(chan struct{}, max(1, runtime.NumCPU()/2))}
+	for range cap(h.turns) {
+		h.turns <- struct{}{}
+	}
 	if o.Tables != "" {
 		if h.tables, err = openTables("/", o.Tables, yard); err != nil {
 			return nil, errors.Join(fmt.Errorf("kernel: shared tables: %w", err), p.close(), unix.Close(int(home)))

@@ -231,18 +231,24 @@ func drain(fd int) {
 	}
 }
 
-// follow reads the world after each poke and tick.
+// follow reads the world after each poke and tick. Readings for a tick take turns
+// with those of other worlds, and each rests as long as it took before the next:
+// where hundreds are watched, what has no events is read less often.
 func (w *World) follow(o *observer) {
 	ticks := time.NewTicker(w.host.tick)
 	defer ticks.Stop()
 	rest := settle
+	var due <-chan struct{} // the host's turns, after a tick
 	for {
 		d := readEvents
 		select {
 		case <-o.stop:
 			return
 		case <-ticks.C:
-			d = readAll
+			due = w.host.turns
+			continue
+		case <-due:
+			due, d = nil, readAll
 		case <-o.poke:
 			select {
 			case <-o.stop:
@@ -258,7 +264,11 @@ func (w *World) follow(o *observer) {
 		if _, err := w.refresh(d); err != nil && w.ctx.Err() == nil {
 			w.host.options.Log.Warn("world could not be read after an event", "world", w.id, "error", err)
 		}
-		rest = max(settle, min(restFactor*time.Since(began), tick/4))
+		took := time.Since(began)
+		if d == readAll {
+			time.AfterFunc(took, func() { w.host.turns <- struct{}{} }) // there is room: it was taken from there
+		}
+		rest = max(settle, min(restFactor*took, tick/4))
 	}
 }
 

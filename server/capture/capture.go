@@ -30,12 +30,16 @@ type Row struct {
 	Destination string        `json:"destination"`
 	Info        string        `json:"info"`
 	Length      int           `json:"length"`
-	State       journey.State `json:"state" enum:"in-flight,delivered,answered,gone"`
+	State       journey.State `json:"state" enum:"in-flight,delivered,answered,gone,unsure"`
 	Answers     uint64        `json:"answers,omitempty" doc:"the row that this one answers"`
 	AnsweredBy  uint64        `json:"answered_by,omitempty"`
 	Into        uint64        `json:"into,omitempty" doc:"this row has turned out to be a part of that one; it has no sightings any more"`
 	Sightings   []Sighting    `json:"sightings"`
 }
+
+// unsure stands for gone, where packets of the capture itself were lost meanwhile:
+// the packet may have arrived and only not have been seen.
+const unsure journey.State = "unsure"
 
 // Sighting is one place of a row.
 type Sighting struct {

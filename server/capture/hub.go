@@ -221,6 +221,8 @@ type row struct {
 	*journey.Journey
 	summary packet.Summary
 	length  int
+	missed  uint64 // packets that the capture had lost when the row began
+	unsure  bool
 	encoded []byte // nil: it has changed since
 }
 
@@ -373,7 +375,7 @@ func (h *Hub) take(r *run, b host.CaptureBatch) {
 		j, fresh := r.tracker.Add(f)
 		shown := r.rows[j.ID]
 		if fresh && r.tokens > 0 {
-			shown = &row{Journey: j}
+			shown = &row{Journey: j, missed: r.lost.Kernel + r.lost.Host}
 			r.rows[j.ID] = shown
 			r.order = append(r.order, shown)
 		}
@@ -403,7 +405,11 @@ func (h *Hub) take(r *run, b host.CaptureBatch) {
 // end of a journey, or that two turn out to be one.
 func (h *Hub) settle(r *run, now time.Time) {
 	for _, j := range r.tracker.Expire(now) {
-		h.touch(r, r.rows[j.ID])
+		w := r.rows[j.ID]
+		if w != nil && j.State == journey.Gone {
+			w.unsure = r.lost.Kernel+r.lost.Host > w.missed
+		}
+		h.touch(r, w)
 	}
 }
 
@@ -578,6 +584,9 @@ func (h *Hub) Wait(ctx context.Context) bool {
 func (w *row) wire(started time.Time) Row {
 	out := Row{ID: w.ID, At: micros(w.Started.Sub(started)), Protocol: w.summary.Protocol, Source: w.summary.Source, Destination: w.summary.Destination,
 		Info: w.summary.Info, Length: w.length, State: w.State, Answers: w.Answers, AnsweredBy: w.AnsweredBy, Into: w.Into, Sightings: make([]Sighting, len(w.Sightings))}
+	if w.unsure && w.State == journey.Gone {
+		out.State = unsure
+	}
 	for i, s := range w.Sightings {
 		o := Sighting{No: s.No, Node: s.Interface.Node, Link: s.Interface.Link, Out: s.Out, At: micros(s.Time.Sub(started)), Length: s.Length, After: s.After}
 		for _, c := range s.Changes {

@@ -487,6 +487,26 @@ func TestRowsWithoutAViewer(t *testing.T) {
 	}
 }
 
+// A packet that is not seen again is gone; not so surely, if the capture itself
+// has lost packets since.
+func TestWhatIsNotSeenAgain(t *testing.T) {
+	for want, lost := range map[string]uint64{"gone": 0, "unsure": 3} {
+		w := &wire{}
+		h := newHub(t, w)
+		v := view(t, h, "", 0)
+		hold(t, h)
+		w.put(host.CaptureBatch{Records: ping(1)[:1]})
+		list(t, v, func(rows map[uint64]capture.Row, _ told) bool { return len(rows) == 1 })
+		w.put(host.CaptureBatch{Kernel: lost})
+		rows := list(t, v, func(rows map[uint64]capture.Row, _ told) bool {
+			return rows[1].State != "" && rows[1].State != "in-flight"
+		})
+		if string(rows[1].State) != want {
+			t.Errorf("with %d packets lost: %s, want %s", lost, rows[1].State, want)
+		}
+	}
+}
+
 // Checks ask what was seen since a step began.
 func TestSightings(t *testing.T) {
 	w := &wire{}

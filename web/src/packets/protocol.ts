@@ -2,7 +2,8 @@ import type { LinkId, NodeId } from '../wire';
 
 // The types of the packets' websocket, as the server writes them.
 
-export type JourneyState = 'in-flight' | 'delivered' | 'answered' | 'gone';
+/** `unsure`: not seen again, but the capture itself lost packets meanwhile. */
+export type JourneyState = 'in-flight' | 'delivered' | 'answered' | 'gone' | 'unsure';
 
 /** What a packet had changed when it was seen again. */
 export interface Change {
