@@ -43,7 +43,9 @@ browser-test: build
 	cd web && npm run --silent test:browser
 
 bench:
-	go test -run '^$$' -bench . -benchtime 10x ./sandbox/kernel ./server
+	go test -run '^$$' -bench 'Models|Worlds|Read|ModelTwo|Reset|Keystroke|Typed' -benchtime 10x ./sandbox/kernel ./server
+	go test -run '^$$' -bench 'Capture|WireToWebsocket|Viewers' -benchtime 1x ./sandbox/kernel ./server
+	go test -run '^$$' -bench . ./server/packet/...
 
 clean:
 	rm -rf bin web/node_modules web/dist/assets web/dist/index.html

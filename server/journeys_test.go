@@ -118,7 +118,8 @@ var crossings = []crossing{
 // interface, each packet as one row, and none is taken for another.
 func TestJourneysOnAKernel(t *testing.T) {
 	log := slog.New(slog.NewTextHandler(t.Output(), nil))
-	yard, err := jail.Open(jail.Options{StateDir: t.TempDir(), Log: log})
+	yard, err := jail.Open(jail.Options{StateDir: t.TempDir(), Log: log,
+		Limits: jail.Limits{MemoryMiB: 1024}}) // the inits are this test program, which weighs much under the race detector
 	if err != nil {
 		t.Fatal(err)
 	}

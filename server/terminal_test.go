@@ -14,6 +14,7 @@ import (
 	"regexp"
 	"slices"
 	"strings"
+	"sync"
 	"syscall"
 	"testing"
 	"time"
@@ -341,5 +342,74 @@ func report(b *testing.B, what string, took []time.Duration) {
 	slices.Sort(took)
 	for name, share := range map[string]float64{"p50": 0.5, "p99": 0.99} {
 		b.ReportMetric(took[int(share*float64(len(took)-1))].Seconds()*1000, what+"-"+name+"-ms")
+	}
+}
+
+// BenchmarkTypedIsSeen types what makes namespaces and moves cables, and measures
+// how long it takes from the Enter key until a viewer of the stream has the
+// picture of it, and beside it until the shell prompts again, which is what the
+// program itself takes.
+func BenchmarkTypedIsSeen(b *testing.B) {
+	ctx := b.Context()
+	s := start(b, dataDir(b), 0)
+	created := s.must("POST", "/api/v1/sessions", "", map[string]any{"lab": "one-namespace"})
+	path, key := "/api/v1/sessions/"+created["id"].(string), created["token"].(string)
+	stream := s.dial(ctx, path+"/stream", key)
+	p := s.sit(ctx, path+"/terminals/host1?rows=24&cols=80", key)
+	p.sees(`# $`)
+	var now topo.Snapshot
+	until := func(ok func() bool) {
+		for !ok() {
+			_, raw, err := stream.Read(ctx)
+			if err != nil {
+				b.Fatal(err)
+			}
+			var m httpapi.Message
+			if err := json.Unmarshal(raw, &m); err != nil {
+				b.Fatal(err)
+			}
+			switch {
+			case m.Snapshot != nil:
+				now = *m.Snapshot
+			case m.Diff != nil:
+				if now, err = m.Diff.Apply(now); err != nil {
+					b.Fatal(err)
+				}
+			}
+		}
+	}
+	seen, prompted := map[string][]time.Duration{}, map[string][]time.Duration{}
+	do := func(what, line string, ok func() bool) {
+		began := time.Now()
+		p.types(line + "\r")
+		var back time.Duration
+		var waiting sync.WaitGroup
+		waiting.Go(func() {
+			p.sees(`\n(.|\n)*# $`)
+			back = time.Since(began)
+		})
+		until(ok)
+		seen[what] = append(seen[what], time.Since(began))
+		waiting.Wait()
+		prompted[what] = append(prompted[what], back)
+	}
+	unnamed := func() (n int) {
+		for _, node := range now.Nodes {
+			if strings.HasPrefix(string(node.ID), "host1/net-") {
+				n++
+			}
+		}
+		return n
+	}
+	for b.Loop() {
+		do("netns-add", "ip netns add n", func() bool { return now.Node("host1/n") != nil })
+		do("veth-moved", "ip link add v type veth peer name w netns n", func() bool { n := now.Node("host1/n"); return n != nil && n.Link("w") != nil })
+		do("netns-del", "ip netns del n", func() bool { return now.Node("host1/n") == nil })
+		do("unshare", "unshare -n sleep 1000 & disown", func() bool { return unnamed() == 1 })
+		do("unshare-ends", "kill -9 $!", func() bool { return unnamed() == 0 })
+	}
+	for what := range seen {
+		report(b, what, seen[what])
+		report(b, what+"-prompt", prompted[what])
 	}
 }

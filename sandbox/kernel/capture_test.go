@@ -128,7 +128,7 @@ func TestCapturePutsVLANTagsBack(t *testing.T) {
 		t.Fatal(err)
 	}
 	if strings.Contains(string(r.Stderr), "Unknown device type") {
-		t.Skip("this kernel lacks VLANs (CONFIG_VLAN_8021Q)")
+		t.Skip("kernel lacks: VLANs (CONFIG_VLAN_8021Q)")
 	}
 	apply(t, w, on("host2", topo.Run{Argv: []string{"sh", "-c", fmt.Sprintf(line, "20")}}))
 	v := openCapture(t, w, host.CaptureRequest{Snap: 60})
