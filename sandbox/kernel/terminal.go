@@ -1,9 +1,12 @@
 package kernel
 
 import (
+	"bytes"
 	"context"
 	"errors"
 	"io"
+	"slices"
+	"time"
 
 	"kabel/sandbox/host"
 	"kabel/sandbox/jail"
@@ -55,6 +58,53 @@ func (t *terminal) Read(b []byte) (int, error) {
 		}
 	}
 	return n, err
+}
+
+// Write types. A line may begin or end a process, and with it a namespace that
+// has no name, of which no event of the kernel tells.
+func (t *terminal) Write(b []byte) (int, error) {
+	n, err := t.Terminal.Write(b)
+	if bytes.ContainsAny(b, "\r\n\x03\x04") {
+		t.world.lookForNamespaces()
+	}
+	return n, err
+}
+
+// lookForNamespaces looks often for a short while, half a millisecond each time,
+// and has the world read where its namespaces without a name have changed. It
+// does not wait.
+func (w *World) lookForNamespaces() {
+	w.typed.Store(time.Now().UnixNano())
+	if w.looking.Swap(true) {
+		return
+	}
+	var look func()
+	look = func() {
+		found, err := w.unnamedOf()
+		if err == nil {
+			w.reading.Lock()
+			same := slices.Equal(found, w.picture.unnamed)
+			w.reading.Unlock()
+			if !same {
+				w.processEnded.Store(true)
+				w.watching.Lock()
+				if w.watchers > 0 {
+					w.observer.soon()
+				}
+				w.watching.Unlock()
+			}
+		}
+		again := 8 * time.Millisecond
+		switch age := time.Since(time.Unix(0, w.typed.Load())); {
+		case w.ctx.Err() != nil || age > 500*time.Millisecond: // what comes later has the tick
+			w.looking.Store(false)
+			return
+		case age > 80*time.Millisecond:
+			again = age / 4
+		}
+		time.AfterFunc(again, look)
+	}
+	time.AfterFunc(5*time.Millisecond, look)
 }
 
 func (t *terminal) Resize(rows, cols int) error {

@@ -43,8 +43,10 @@ type World struct {
 
 	reading      sync.Mutex // guards the picture
 	picture      picture
-	rulesMoved   atomic.Bool // nf_tables had an event since the last reading
-	processEnded atomic.Bool // by which a namespace lived that is captured from
+	rulesMoved   atomic.Bool  // nf_tables had an event since the last reading
+	processEnded atomic.Bool  // or began, by which a namespace without a name lives
+	looking      atomic.Bool  // for those, after a line that was typed
+	typed        atomic.Int64 // when that was, in ns
 }
 
 type machine struct {
