@@ -80,8 +80,12 @@ func (w *World) lookForNamespaces() {
 	}
 	var look func()
 	look = func() {
-		found, err := w.unnamedOf()
-		if err == nil {
+		_, leave, err := w.enter(context.Background()) // for as long as the world's descriptors are its own
+		if err != nil {
+			return // it has ended
+		}
+		defer leave()
+		if found, err := w.unnamedOf(); err == nil {
 			w.reading.Lock()
 			same := slices.Equal(found, w.picture.unnamed)
 			w.reading.Unlock()
@@ -96,7 +100,7 @@ func (w *World) lookForNamespaces() {
 		}
 		again := 8 * time.Millisecond
 		switch age := time.Since(time.Unix(0, w.typed.Load())); {
-		case w.ctx.Err() != nil || age > 500*time.Millisecond: // what comes later has the tick
+		case age > 500*time.Millisecond: // what comes later has the tick
 			w.looking.Store(false)
 			return
 		case age > 80*time.Millisecond:
