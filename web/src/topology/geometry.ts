@@ -94,3 +94,22 @@ export function cut(text: string, width: number, measure: (text: string) => numb
   while (chars.length > 1 && measure(chars.join('') + '…') > width) chars.pop();
   return chars.join('') + '…';
 }
+
+/** Boxes in rows, left to right, wrapped at `width`. */
+export function flow(sizes: { w: number; h: number }[], width: number, space: number) {
+  const at: Point[] = [];
+  let [x, y, tallest, widest, rows] = [0, 0, 0, 0, sizes.length ? 1 : 0];
+  for (const s of sizes) {
+    if (x > 0 && x + s.w > width) {
+      x = 0;
+      y += tallest + space;
+      tallest = 0;
+      rows++;
+    }
+    at.push({ x, y });
+    x += s.w + space;
+    tallest = Math.max(tallest, s.h);
+    widest = Math.max(widest, x - space);
+  }
+  return { at, rows, w: widest, h: sizes.length ? y + tallest : 0 };
+}

@@ -1,6 +1,7 @@
 import { t } from '../i18n/index.svelte';
 import { linkState, netnsOf, splitLink } from '../snapshot';
-import { notices, type Item, type Notice } from './picture';
+import { notices, type Notice } from './notices';
+import type { Item } from './picture';
 
 export const noticeText = (n: Notice): string =>
   n.kind === 'forwarding' ? t('topology.forwarding') : `${n.chain} DROP`;
