@@ -240,8 +240,8 @@ func needsPackets(step *labs.Step) bool {
 
 // currentNeeds says whether the current step needs packets. The caller holds s.mu.
 func (s *Session) currentNeeds() bool {
-	i := slices.IndexFunc(s.plan.Steps, func(st labs.Step) bool { return !slices.Contains(s.rec.Done, st.ID) })
-	return i >= 0 && needsPackets(&s.plan.Steps[i])
+	i := slices.IndexFunc(s.plan().Steps, func(st labs.Step) bool { return !slices.Contains(s.rec.Done, st.ID) })
+	return i >= 0 && needsPackets(&s.plan().Steps[i])
 }
 
 // holdPackets has packets captured as long as somebody is there and the current

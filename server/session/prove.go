@@ -106,10 +106,10 @@ func (p *proof) play(ctx context.Context, lab, variant string) (err error) {
 		return err
 	}
 	defer func() { err = errors.Join(err, p.reg.Delete(context.WithoutCancel(ctx), p.s)) }()
-	p.cases.Steps = len(p.s.plan.Steps)
+	p.cases.Steps = len(p.s.plan().Steps)
 	p.cases.Rounds++
-	for i := range p.s.plan.Steps {
-		step := &p.s.plan.Steps[i]
+	for i := range p.s.plan().Steps {
+		step := &p.s.plan().Steps[i]
 		if v := p.s.View(); v.Current != step.ID {
 			p.fault(step.ID, "passed before anything was done for it (the current step is %q)", v.Current)
 			return nil

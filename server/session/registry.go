@@ -200,13 +200,13 @@ func (r *Registry) newSession(rec record) (*Session, error) {
 	if rec.Variant == "" {
 		rec.Variant = DefaultVariant
 	}
-	text := plan.Text(rec.Language)
 	// Steps that the lab no longer has are forgotten.
 	rec.Done = slices.DeleteFunc(rec.Done, func(id string) bool {
 		return !slices.ContainsFunc(plan.Steps, func(st labs.Step) bool { return st.ID == id })
 	})
-	s := &Session{reg: r, plan: plan, text: text, log: r.log, turn: make(chan struct{}, 1), rec: rec, state: StateGone,
+	s := &Session{reg: r, log: r.log, turn: make(chan struct{}, 1), rec: rec, state: StateGone,
 		subs: map[chan Event]struct{}{}, terminals: map[string]*Terminal{}, shells: map[topo.NodeID]bool{}, lastUsed: time.Now()}
+	s.lesson.Store(&lesson{plan, plan.Text(rec.Language)})
 	s.packets = capture.NewHub(capture.Options{Log: r.log.With("session", rec.ID), Retire: r.retire, Changed: s.packetsChanged})
 	return s, nil
 }

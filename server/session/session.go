@@ -15,6 +15,7 @@ import (
 	"slices"
 	"strconv"
 	"sync"
+	"sync/atomic"
 	"time"
 
 	"kabel/labs"
@@ -107,10 +108,10 @@ type record struct {
 
 // Session is one learner's way through one lab. It is safe for concurrent use.
 type Session struct {
-	reg  *Registry
-	plan *labs.Plan
-	text labs.Text
-	log  *slog.Logger
+	reg *Registry
+	log *slog.Logger
+	// lesson is what is taught; it is replaced as a whole when the lab is edited.
+	lesson atomic.Pointer[lesson]
 	// packets of the world; it takes its own lock, also under mu.
 	packets *capture.Hub
 
@@ -158,6 +159,14 @@ func hashToken(token string) []byte {
 	h := sha256.Sum256([]byte(token))
 	return h[:]
 }
+
+// lesson is a lab's plan and what it says in the session's language.
+type lesson struct {
+	plan *labs.Plan
+	text labs.Text
+}
+
+func (s *Session) plan() *labs.Plan { return s.lesson.Load().plan }
 
 func (s *Session) authorises(token string) bool {
 	return subtle.ConstantTimeCompare(s.rec.TokenHash, hashToken(token)) == 1
@@ -228,7 +237,7 @@ func (s *Session) build(ctx context.Context, n int) (host.World, error) {
 	s.rec.Generation++
 	s.rec.World = host.WorldID(s.rec.ID + "-" + strconv.Itoa(s.rec.Generation))
 	s.rec.Built = false
-	spec := host.Spec{ID: s.rec.World, Machines: s.plan.Machines, Wires: s.plan.Wires, Setup: s.plan.Setup}
+	spec := host.Spec{ID: s.rec.World, Machines: s.plan().Machines, Wires: s.plan().Wires, Setup: s.plan().Setup}
 	rec := s.snapshotRecord()
 	s.state = StateRebuilding
 	s.tell()
@@ -248,7 +257,7 @@ func (s *Session) build(ctx context.Context, n int) (host.World, error) {
 		}
 		return nil, err
 	}
-	if err := s.replay(ctx, w, s.plan.Steps[:n]); err != nil {
+	if err := s.replay(ctx, w, s.plan().Steps[:n]); err != nil {
 		s.lose()
 		return nil, errors.Join(err, w.Destroy(context.WithoutCancel(ctx)))
 	}
@@ -514,7 +523,7 @@ func (s *Session) Predict(ctx context.Context, stepID, choice string) (View, err
 	if i < 0 {
 		return View{}, &Problem{Code: CodeNoStep, Subject: stepID}
 	}
-	step := s.plan.Steps[i]
+	step := s.plan().Steps[i]
 	if step.Predict == nil || !slices.Contains(step.Predict.Options, choice) {
 		return View{}, &Problem{Code: CodeBadChoice, Subject: choice}
 	}
@@ -556,7 +565,7 @@ func (s *Session) Reset(ctx context.Context, stepID string) (View, error) {
 	}
 	// Steps before n count as done: the new world has their result.
 	s.rec.Done = nil
-	for i, step := range s.plan.Steps {
+	for i, step := range s.plan().Steps {
 		if i < n {
 			s.rec.Done = append(s.rec.Done, step.ID)
 		} else {
@@ -630,14 +639,14 @@ func (s *Session) snapshotRecord() record {
 func (s *Session) makeView() View {
 	v := View{ID: s.rec.ID, Lab: s.rec.Lab, Variant: s.rec.Variant, Language: s.rec.Language, State: s.state,
 		Steps: []StepView{}, Nodes: []topo.NodeID{}}
-	for _, step := range s.plan.Steps {
+	for _, step := range s.plan().Steps {
 		sv := StepView{ID: step.ID, State: StepTodo}
 		if slices.Contains(s.rec.Done, step.ID) {
 			sv.State = StepDone
 		} else if v.Current == "" {
 			v.Current = step.ID
 			if s.hint != "" {
-				sv.Hint = s.text.Steps[step.ID].Hints[s.hint]
+				sv.Hint = s.lesson.Load().text.Steps[step.ID].Hints[s.hint]
 			}
 		}
 		if p, ok := s.rec.Predictions[step.ID]; ok {
@@ -790,8 +799,8 @@ func (s *Session) judge() (changed bool) {
 		return false
 	}
 	s.hint = ""
-	for i := range s.plan.Steps {
-		step := &s.plan.Steps[i]
+	for i := range s.plan().Steps {
+		step := &s.plan().Steps[i]
 		if slices.Contains(s.rec.Done, step.ID) {
 			continue
 		}
@@ -873,7 +882,7 @@ func (s *Session) send(ctx context.Context, w host.World, p topo.Probe) (topo.Pr
 }
 
 func (s *Session) stepIndex(id string) int {
-	return slices.IndexFunc(s.plan.Steps, func(st labs.Step) bool { return st.ID == id })
+	return slices.IndexFunc(s.plan().Steps, func(st labs.Step) bool { return st.ID == id })
 }
 
 func (s *Session) currentStep(id string) (*labs.Step, error) {
@@ -887,7 +896,7 @@ func (s *Session) currentStep(id string) (*labs.Step, error) {
 	case v.Current != id:
 		return nil, &Problem{Code: CodeOutOfOrder, Subject: v.Current}
 	}
-	return &s.plan.Steps[i], nil
+	return &s.plan().Steps[i], nil
 }
 
 // checkNode reads the world again before it refuses a node: it may have been
