@@ -23,17 +23,23 @@ web/dist/index.html: web/package-lock.json $(shell find web/src web/public web/i
 test:
 	@[ "$$(id -u)" = 0 ] || { echo "The tests make kernel namespaces of every sort: run them as root, sudo make test" >&2; exit 1; }
 	@.ci/packages test
-	@$(MAKE) --no-print-directory build check go-test lab-test browser-test
+	@$(MAKE) --no-print-directory build
+	@$(MAKE) --no-print-directory --jobs=2 --output-sync=target check-go check-page
+	@$(MAKE) --no-print-directory go-test lab-test browser-test
 
 # What needs no privileges: formats, linters, the page's own tests.
-check:
+check: check-go check-page
+
+.PHONY: check-go check-page
+check-go:
 	@fmt=$$(gofmt -l server sandbox labs web/*.go); [ -z "$$fmt" ] || { echo "not formatted: $$fmt"; exit 1; }
 	go vet ./...
 	go tool staticcheck ./...
+check-page: page
 	cd web && npm run --silent check && npm test --silent
 
 go-test:
-	.ci/go-test ./...
+	.ci/go-test
 
 # Every built-in lab on a real kernel, wrong solutions included.
 lab-test: build
