@@ -21,6 +21,11 @@ import (
 //go:embed content
 var content embed.FS
 
+// apart are the labs that no catalogue lists.
+//
+//go:embed apart
+var apart embed.FS
+
 // BuiltIn loads the labs that the program carries.
 func BuiltIn() (*Catalog, error) {
 	sub, err := fs.Sub(content, "content")

@@ -30,6 +30,10 @@ The reasons of "ended" are "deleted" and "total" (the session has had its time).
 when and why: "total", or "idle" because nobody is there. Who has a stream open is there, unless they say {"type":"away"}; {"type":"here"} takes that back.
 An idle session is only "parked": the next request builds its world again, with the steps that were done.
 
+**Free play.** POST /api/v1/sessions with {"free": {"hosts": 2, "join": "switch"}} in place of a lab makes a world without steps. Its session's lab is
+"free-play", and its variant names the choice: GET /api/v1/labs/free-play?variant=2-switch. When its world is built anew, the first 500 commands of POST …/ops
+since the last reset are done again; what was typed is not.
+
 **Terminals.** GET /api/v1/sessions/{id}/terminals/{node}?rows=24&cols=80 is a websocket (the node escaped: host1%2Fkon). It starts a shell,
 or attaches to the one that the parameter "terminal" names, and brings what that has shown so far. Binary messages are bytes, both ways.
 Text messages are JSON objects with a "type"; from the server: "terminal" {id, node, rows, cols, replay} (first, and again after a viewer
@@ -128,7 +132,7 @@ type mine struct {
 func (s *Server) routes() {
 	huma.Register(s.api, huma.Operation{OperationID: "list-labs", Method: http.MethodGet, Path: "/api/v1/labs", Summary: "All labs, in teaching order"}, s.listLabs)
 	huma.Register(s.api, huma.Operation{OperationID: "get-lab", Method: http.MethodGet, Path: "/api/v1/labs/{lab}", Summary: "One lab with its texts", Errors: []int{404}}, s.getLab)
-	huma.Register(s.api, huma.Operation{OperationID: "create-session", Method: http.MethodPost, Path: "/api/v1/sessions", Summary: "Start a lab; answers when the world stands",
+	huma.Register(s.api, huma.Operation{OperationID: "create-session", Method: http.MethodPost, Path: "/api/v1/sessions", Summary: "Start a lab or free play; answers when the world stands",
 		DefaultStatus: http.StatusCreated, Errors: []int{404, 503}}, s.createSession)
 
 	own := func(id, method, path, summary string, errs ...int) huma.Operation {
@@ -228,10 +232,19 @@ func (s *Server) getLab(ctx context.Context, in *labInput) (*body[Lab], error) {
 type createInput struct {
 	Accept string `header:"Accept-Language" maxLength:"200"`
 	Body   struct {
-		Lab      string `json:"lab" minLength:"1" maxLength:"64" example:"one-namespace"`
+		Lab      string `json:"lab,omitempty" minLength:"1" maxLength:"64" example:"one-namespace"`
 		Language string `json:"language,omitempty" maxLength:"35" doc:"otherwise Accept-Language decides"`
 		Variant  string `json:"variant,omitempty" maxLength:"64"`
+		Free     *Free  `json:"free,omitempty" doc:"in place of a lab: free play, with machines of one's choice"`
 	}
+}
+
+// Free is the choice of machines in free play.
+type Free struct {
+	Hosts    int    `json:"hosts" minimum:"1" maximum:"6"`
+	Join     string `json:"join" enum:"switch,router" doc:"switch: all hosts in one network; router: each in its own"`
+	Internet bool   `json:"internet,omitempty" doc:"a machine that owns 8.8.8.8, behind the router"`
+	Laptop   bool   `json:"laptop,omitempty" doc:"a client outside, behind the router"`
 }
 
 type createOutput struct {
@@ -245,7 +258,16 @@ func (s *Server) createSession(ctx context.Context, in *createInput) (*createOut
 	if language == "" {
 		language = in.Accept
 	}
-	found, key, err := s.sessions.Create(ctx, in.Body.Lab, in.Body.Variant, labs.Negotiate(language))
+	lab, variant := in.Body.Lab, in.Body.Variant
+	if free := in.Body.Free; free != nil {
+		if lab != "" || variant != "" {
+			return nil, problem(codeBadRequest, "Ask for a lab or for free play, not for both.")
+		}
+		lab, variant = labs.FreePlay, labs.Free(*free).Variant()
+	} else if lab == "" {
+		return nil, problem(codeBadRequest, "Ask for a lab, or for free play.")
+	}
+	found, key, err := s.sessions.Create(ctx, lab, variant, labs.Negotiate(language))
 	if err != nil {
 		return nil, s.problemOf(ctx, err)
 	}

@@ -135,6 +135,15 @@ func TestBadInput(t *testing.T) {
 		{"unknown lab", "POST", "/api/v1/sessions", "", map[string]any{"lab": "nope"}, 404, "no-such-lab"},
 		{"unknown variant", "POST", "/api/v1/sessions", "", map[string]any{"lab": "one-namespace", "variant": "nope"}, 404, "no-such-variant"},
 		{"unknown lab's text", "GET", "/api/v1/labs/nope", "", nil, 404, "no-such-lab"},
+		{"neither a lab nor free play", "POST", "/api/v1/sessions", "", map[string]any{"language": "en"}, 422, "bad-request"},
+		{"a lab and free play", "POST", "/api/v1/sessions", "", `{"lab":"bridge","free":{"hosts":1,"join":"switch"}}`, 422, "bad-request"},
+		{"free play without hosts", "POST", "/api/v1/sessions", "", `{"free":{"hosts":0,"join":"switch"}}`, 422, "bad-request"},
+		{"free play with too many hosts", "POST", "/api/v1/sessions", "", `{"free":{"hosts":7,"join":"switch"}}`, 422, "bad-request"},
+		{"free play with half a host", "POST", "/api/v1/sessions", "", `{"free":{"hosts":1.5,"join":"switch"}}`, 422, "bad-request"},
+		{"free play joined by nothing", "POST", "/api/v1/sessions", "", `{"free":{"hosts":2}}`, 422, "bad-request"},
+		{"free play joined by a hub", "POST", "/api/v1/sessions", "", `{"free":{"hosts":2,"join":"hub"}}`, 422, "bad-request"},
+		{"free play with what there is not", "POST", "/api/v1/sessions", "", `{"free":{"hosts":2,"join":"switch","printer":true}}`, 422, "bad-request"},
+		{"a variant of free play that is none", "GET", "/api/v1/labs/free-play?variant=9-switch", "", nil, 404, "no-such-variant"},
 		{"malformed JSON", "POST", "/api/v1/sessions", "", `{"lab":`, 400, "bad-request"},
 		{"wrong type", "POST", "/api/v1/sessions", "", `{"lab":7}`, 422, "bad-request"},
 		{"unknown field", "POST", "/api/v1/sessions", "", `{"lab":"one-namespace","host":"/etc"}`, 422, "bad-request"},
@@ -415,4 +424,33 @@ func (g *generator) mutate(body string) string {
 	}
 	i := g.r.IntN(len(body) - 1)
 	return g.pick(body[:i], body[i:], body[:i]+"\x00"+body[i:], body[:i]+`"`+body[i+1:], "["+body+"]", "null", "{}")
+}
+
+// TestFreePlay: the choice of machines is a lab's variant, whose texts are served,
+// though no list has it.
+func TestFreePlay(t *testing.T) {
+	a := newAPI(t)
+	status, _, out := a.do("POST", "/api/v1/sessions", "", `{"free":{"hosts":3,"join":"router","internet":true,"laptop":true}}`)
+	if status != 201 || out["lab"] != "free-play" || out["variant"] != "3-router-internet-laptop" || fmt.Sprint(out["nodes"]) != "[host1 host2 host3 r1 internet laptop]" || fmt.Sprint(out["steps"]) != "[]" {
+		t.Fatalf("%d %v", status, out)
+	}
+	path, key := "/api/v1/sessions/"+out["id"].(string), out["token"].(string)
+	if status, _, out := a.do("POST", path+"/ops", key, map[string]any{"node": "host1", "command": "ip netns add kon"}); status != 200 || out["kept"] != 1.0 {
+		t.Errorf("an op: %d %v", status, out)
+	}
+	if status, _, out := a.do("POST", path+"/steps/any/apply", key, nil); status != 404 || out["code"] != "no-such-step" {
+		t.Errorf("a step: %d %v", status, out)
+	}
+	status, _, lab := a.do("GET", "/api/v1/labs/free-play?variant=3-router-internet-laptop", "", nil)
+	if status != 200 || lab["id"] != "free-play" || lab["title"] != "Free play" || lab["intro"] == "" || fmt.Sprint(lab["steps"]) != "[]" || fmt.Sprint(lab["variants"]) != "[]" {
+		t.Errorf("its texts: %d %v", status, lab)
+	}
+	res, err := a.c.Get(a.url + "/api/v1/labs")
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer res.Body.Close()
+	if b, err := io.ReadAll(res.Body); err != nil || strings.Contains(string(b), "free-play") {
+		t.Errorf("the list of labs has it: %v", err)
+	}
 }

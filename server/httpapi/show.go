@@ -12,7 +12,11 @@ func showLab(l *labs.Lab, plan *labs.Plan, language string) Lab {
 	text := plan.Text(language)
 	out := Lab{ID: l.ID, Title: text.Title, Summary: text.Summary, Track: l.Track, Minutes: l.Minutes, Language: text.Language,
 		Intro: text.Intro, Variants: []LabVariant{}, Steps: []LabStep{}}
-	for _, id := range append([]string{session.DefaultVariant}, l.Variants...) {
+	variants := append([]string{session.DefaultVariant}, l.Variants...)
+	if l.ID == labs.FreePlay {
+		variants = nil // there is nothing to choose from: the machines were chosen
+	}
+	for _, id := range variants {
 		out.Variants = append(out.Variants, LabVariant{ID: id, Title: cmp.Or(text.Variants[id], "Default")})
 	}
 	for _, step := range plan.Steps {

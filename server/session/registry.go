@@ -78,6 +78,13 @@ const DefaultVariant = "default"
 // Plan is the lab's plan of a variant; empty is the default. Codes: CodeNoLab,
 // CodeNoVariant.
 func (r *Registry) Plan(lab, variant string) (*labs.Lab, *labs.Plan, error) {
+	if lab == labs.FreePlay {
+		free, err := labs.ParseFree(variant)
+		if err != nil {
+			return nil, nil, &Problem{Code: CodeNoVariant, Subject: variant, Err: err}
+		}
+		return free.Plan()
+	}
 	l := r.labs.Lab(lab)
 	if l == nil {
 		return nil, nil, &Problem{Code: CodeNoLab, Subject: lab}

@@ -55,6 +55,7 @@ type View struct {
 	Steps    []StepView    `json:"steps"`
 	Nodes    []topo.NodeID `json:"nodes"`
 	Ends     *Ends         `json:"ends,omitempty" doc:"when the world goes by itself, once that is near"`
+	Kept     int           `json:"kept,omitempty" doc:"of free play: how many commands of POST …/ops are done again when the world is built anew; those beyond the first 500 are not"`
 }
 
 // StepView is one step's progress; Hint is for the current step only, chosen by
@@ -104,6 +105,7 @@ type record struct {
 	Predictions map[string]Prediction  `json:"predictions,omitempty"`
 	Lived       time.Duration          `json:"lived"`             // with a world, up to when this was kept
 	History     map[topo.NodeID]string `json:"history,omitempty"` // of the machines' shells in the world before
+	Ops         []topo.Placed          `json:"ops,omitempty"`     // of free play: what was done since the last reset
 }
 
 // Session is one learner's way through one lab. It is safe for concurrent use.
@@ -146,7 +148,12 @@ type Session struct {
 	ended     bool
 }
 
-const maxKeptProbes = 50
+const (
+	maxKeptProbes = 50
+	// MaxKeptOps is how many commands of free play outlive their world: the first,
+	// since later ones build on them.
+	MaxKeptOps = 500
+)
 
 func newToken() (token string, hash []byte) {
 	b := make([]byte, 32)
@@ -257,7 +264,11 @@ func (s *Session) build(ctx context.Context, n int) (host.World, error) {
 		}
 		return nil, err
 	}
-	if err := s.replay(ctx, w, s.plan().Steps[:n]); err != nil {
+	err = s.replay(ctx, w, s.plan().Steps[:n])
+	if err == nil {
+		err = redo(ctx, w, rec.Ops)
+	}
+	if err != nil {
 		s.lose()
 		return nil, errors.Join(err, w.Destroy(context.WithoutCancel(ctx)))
 	}
@@ -296,6 +307,23 @@ func (s *Session) replay(ctx context.Context, w host.World, steps []labs.Step) e
 			return done || err != nil
 		})
 		waiting = nil
+	}
+	return nil
+}
+
+// redo does again what was done in free play. What fails now, because it built on
+// something that was typed, is left out.
+func redo(ctx context.Context, w host.World, done []topo.Placed) error {
+	for len(done) > 0 {
+		_, err := w.Apply(ctx, done)
+		op, refused := errors.AsType[*host.OpError](err)
+		switch {
+		case err == nil:
+			return nil
+		case !refused || op.Index >= len(done):
+			return fmt.Errorf("do again what was done: %w", err)
+		}
+		done = done[op.Index+1:]
 	}
 	return nil
 }
@@ -406,7 +434,28 @@ func (s *Session) Op(ctx context.Context, node topo.NodeID, command string) (Out
 		return Outcome{}, topo.Placed{}, &Problem{Code: CodeBadCommand, Err: err}
 	}
 	out, err := s.act(ctx, w, []topo.Placed{op}, nil)
+	if err == nil && s.rec.Lab == labs.FreePlay {
+		out.View = s.keep(op)
+	}
 	return out, op, err
+}
+
+// keep has a command of free play done again in the next world.
+func (s *Session) keep(op topo.Placed) View {
+	s.mu.Lock()
+	full := len(s.rec.Ops) >= MaxKeptOps
+	if !full {
+		s.rec.Ops = append(s.rec.Ops, op)
+		s.tell()
+	}
+	rec, v := s.snapshotRecord(), s.makeView()
+	s.mu.Unlock()
+	if !full {
+		if err := s.reg.save(s.reg.ctx, rec); err != nil {
+			s.log.Error("save", "session", rec.ID, "err", err)
+		}
+	}
+	return v
 }
 
 // act is the one way to change the world: ops, then probes, then the checks.
@@ -572,6 +621,7 @@ func (s *Session) Reset(ctx context.Context, stepID string) (View, error) {
 			delete(s.rec.Predictions, step.ID)
 		}
 	}
+	s.rec.Ops = nil
 	s.hint = ""
 	s.used()
 	old := s.world
@@ -658,6 +708,7 @@ func (s *Session) makeView() View {
 		v.Nodes = append(v.Nodes, n.ID)
 	}
 	v.Ends = s.warned()
+	v.Kept = len(s.rec.Ops)
 	return v
 }
 
