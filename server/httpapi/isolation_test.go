@@ -29,6 +29,7 @@ var requests = []struct {
 	{"GET", "/terminals/{node}", ""},
 	{"POST", "/reset", "{}"},
 	{"POST", "/steps/{step}/apply", ""},
+	{"GET", "/steps/{step}/changes", ""},
 	{"POST", "/steps/{step}/predict", `{"choice":"a"}`},
 	{"POST", "/ops", `{"node":"host1","command":"ip netns add intruder"}`},
 	{"POST", "/exec", `{"node":"host1","argv":["ip","netns","add","intruder"]}`},

@@ -146,6 +146,7 @@ func (s *Server) routes() {
 	huma.Register(s.api, own("reset-session", http.MethodPost, "/reset", "A new world, as it is at the start of a step (the first, unless one is named)"), s.reset)
 	huma.Register(s.api, own("apply-step", http.MethodPost, "/steps/{step}/apply", "Do the current step's commands and probes", 409), s.applyStep)
 	huma.Register(s.api, own("predict-step", http.MethodPost, "/steps/{step}/predict", "Answer a step's question before it is done", 409), s.predict)
+	huma.Register(s.api, own("get-changes", http.MethodGet, "/steps/{step}/changes", "The kernel before and after a step, as far as they differ"), s.changes)
 	huma.Register(s.api, own("apply-op", http.MethodPost, "/ops", "Do one command", 409), s.op)
 	huma.Register(s.api, own("exec", http.MethodPost, "/exec", "Run a program with the learner's rights", 409), s.exec)
 	huma.Register(s.api, own("probe", http.MethodPost, "/probes", "Send packets from a node and see whether they are answered", 409), s.probe)
@@ -336,6 +337,16 @@ type predictInput struct {
 func (s *Server) predict(ctx context.Context, in *predictInput) (*body[session.View], error) {
 	v, err := current(ctx).Predict(ctx, in.Step, in.Body.Choice)
 	return answer(s, ctx, v, err)
+}
+
+// Changed is what a step changed; null where that is not known.
+type Changed struct {
+	Changes *session.Changes `json:"changes"`
+}
+
+func (s *Server) changes(ctx context.Context, in *stepInput) (*body[Changed], error) {
+	c, err := current(ctx).Changes(in.Step)
+	return answer(s, ctx, Changed{c}, err)
 }
 
 type opInput struct {

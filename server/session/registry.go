@@ -212,7 +212,7 @@ func (r *Registry) newSession(rec record) (*Session, error) {
 		return !slices.ContainsFunc(plan.Steps, func(st labs.Step) bool { return st.ID == id })
 	})
 	s := &Session{reg: r, log: r.log, turn: make(chan struct{}, 1), rec: rec, state: StateGone,
-		subs: map[chan Event]struct{}{}, terminals: map[string]*Terminal{}, shells: map[topo.NodeID]bool{}, lastUsed: time.Now()}
+		subs: map[chan Event]struct{}{}, terminals: map[string]*Terminal{}, shells: map[topo.NodeID]bool{}, changes: map[string]Changes{}, lastUsed: time.Now()}
 	s.lesson.Store(&lesson{plan, plan.Text(rec.Language)})
 	s.packets = capture.NewHub(capture.Options{Log: r.log.With("session", rec.ID), Retire: r.retire, Changed: s.packetsChanged})
 	return s, nil

@@ -130,6 +130,7 @@ type Session struct {
 	begun     time.Time          // then
 	probes    []topo.ProbeResult // since then
 	probing   []topo.Probe       // under way
+	changes   map[string]Changes // by the steps that were done
 	hint      string
 	holding   bool // an action is under way: checks wait for its end
 	view      View // as last told to the subscribers
@@ -619,6 +620,7 @@ func (s *Session) Reset(ctx context.Context, stepID string) (View, error) {
 			s.rec.Done = append(s.rec.Done, step.ID)
 		} else {
 			delete(s.rec.Predictions, step.ID)
+			delete(s.changes, step.ID)
 		}
 	}
 	s.rec.Ops = nil
@@ -880,6 +882,7 @@ func (s *Session) judge() (changed bool) {
 				s.rec.Predictions[step.ID] = p
 			}
 		}
+		s.changes[step.ID] = between(s.since, s.now)
 		s.since, s.begun, s.probes = s.now, time.Now(), nil
 	}
 	return changed

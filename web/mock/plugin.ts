@@ -3,7 +3,15 @@ import { randomUUID } from 'node:crypto';
 import type { IncomingMessage, ServerResponse } from 'node:http';
 import type { Plugin, PreviewServer, ViteDevServer } from 'vite';
 import { WebSocketServer, type WebSocket } from 'ws';
-import type { Command, Probe, ProbeResult, Session, StepProgress, StreamMessage } from '../src/wire';
+import type {
+  Command,
+  Probe,
+  ProbeResult,
+  Session,
+  StepChanges,
+  StepProgress,
+  StreamMessage,
+} from '../src/wire';
 import { build, models, type Model } from './models';
 import { ToyTerminals } from './terminals';
 import { Refused, type ToyWorld } from './world';
@@ -25,6 +33,7 @@ class ToySession {
   readonly terminals = new ToyTerminals((node, line) => this.shell(node, line));
   world: ToyWorld;
   steps: StepProgress[];
+  readonly changes = new Map<string, StepChanges>();
   readonly model: Model;
   readonly language: string;
 
@@ -104,7 +113,9 @@ class ToySession {
     const step = this.model.steps.find((s) => s.id === id);
     const progress = this.steps.find((s) => s.id === id);
     if (!step || !progress) throw new Problem(404, 'unknown-step', 'There is no such step');
+    const from = this.world.snapshot();
     step.do.forEach(([node, command], i) => this.do(node, command, i));
+    this.changes.set(id, { from, to: this.world.snapshot() });
     const results = (step.probes ?? []).map((p) => this.probe(p));
     progress.state = 'done';
     delete progress.hint;
@@ -207,6 +218,8 @@ export function mockServer(): Plugin {
       case 'POST reset':
         s.reset(body.step);
         return [200, s.tell()];
+      case 'GET steps':
+        return [200, { changes: s.changes.get(step ?? '') ?? null }];
       case 'POST steps':
         if (act === 'predict') {
           const progress = s.steps.find((one) => one.id === step);

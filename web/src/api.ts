@@ -9,6 +9,7 @@ import type {
   ProbeResult,
   Problem,
   Session,
+  StepChanges,
 } from './wire';
 
 /** A request that was refused or that could not be made. */
@@ -30,6 +31,8 @@ export interface Api {
   reset(id: string, step?: string): Promise<Session>;
   apply(id: string, step: string): Promise<Applied>;
   predict(id: string, step: string, choice: string): Promise<Session>;
+  /** What a step changed; null where the server does not know it. */
+  changes(id: string, step: string): Promise<StepChanges | null>;
   op(id: string, node: NodeId, command: string): Promise<OpDone>;
   exec(id: string, node: NodeId, argv: string[]): Promise<ExecResult>;
   probe(id: string, probe: Probe): Promise<ProbeResult>;
@@ -52,6 +55,8 @@ export function httpApi(): Api {
     reset: (id, step) => call('POST', session(id, 'reset'), { body: step ? { step } : {} }),
     apply: (id, step) => call('POST', session(id, 'steps', step, 'apply')),
     predict: (id, step, choice) => call('POST', session(id, 'steps', step, 'predict'), { body: { choice } }),
+    changes: async (id, step) =>
+      (await call<{ changes: StepChanges | null }>('GET', session(id, 'steps', step, 'changes'))).changes,
     op: (id, node, command) => call('POST', session(id, 'ops'), { body: { node, command } }),
     exec: (id, node, argv) => call('POST', session(id, 'exec'), { body: { node, argv } }),
     probe: (id, probe) => call('POST', session(id, 'probes'), { body: probe }),

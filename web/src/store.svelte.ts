@@ -14,6 +14,7 @@ import type {
   Problem,
   Session,
   Snapshot,
+  StepChanges,
   StreamMessage,
 } from './wire';
 
@@ -177,6 +178,12 @@ export class Store {
       const session = await this.api.predict(id, step, choice);
       return () => (this.session = session);
     });
+  }
+
+  /** The kernel before and after a step; null where nobody knows. */
+  async changesOf(step: string): Promise<StepChanges | null> {
+    const id = this.session?.id;
+    return id === undefined ? null : this.api.changes(id, step);
   }
 
   async reset(step?: string): Promise<void> {

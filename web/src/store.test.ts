@@ -47,6 +47,7 @@ function setUp(answers: Partial<Api> = {}) {
     session: () => Promise.resolve(session()),
     end: unexpected,
     reset: unexpected,
+    changes: unexpected,
     apply: unexpected,
     predict: unexpected,
     op: unexpected,

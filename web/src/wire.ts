@@ -209,6 +209,12 @@ export interface StepProgress {
   prediction?: { choice: string; answer?: string; right?: boolean };
 }
 
+/** The kernel before and after a step: the nodes that differ. */
+export interface StepChanges {
+  from: Snapshot;
+  to: Snapshot;
+}
+
 export type Applied = Session & { revision: number; probes?: ProbeResult[] | null };
 export type OpDone = Session & { revision: number; command: string };
 

@@ -125,7 +125,7 @@ export function chainsOf(node: Node): ChainTable[] {
   }));
 }
 
-function chainCommand(tool: string, family: string, table: string, name: string): string {
+export function chainCommand(tool: string, family: string, table: string, name: string): string {
   if (tool === 'nft') return `nft list chain ${family} ${table} ${name}`;
   const program = family === 'ip6' ? tool.replace('iptables', 'ip6tables') : tool;
   return `${program} -t ${table} -vnL ${name}`;
