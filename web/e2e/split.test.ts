@@ -73,7 +73,7 @@ test('side by side, stacked, two by two; what is typed goes to the view that has
   await page.reload();
   await expectPrompts(page, 4);
   await expect.poll(async () => (await views(page))[0]?.y ?? 999).toBeLessThan(200);
-  await page.getByTestId('terminal-maximise').click();
+  await page.getByTestId('maximise-terminal').click();
   await expect.poll(async () => (await views(page))[0]?.y ?? 0).toBeGreaterThan(300);
   await page.getByTestId('node-host1').waitFor();
 

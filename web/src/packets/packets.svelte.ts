@@ -104,8 +104,18 @@ export class Packets {
     );
   }
 
-  close(): void {
+  /** What came is kept, and nothing more comes, until `wake`. */
+  rest(): void {
     this.#feed?.close();
+    this.#feed = null;
+  }
+
+  wake(): void {
+    if (!this.#feed) this.connect();
+  }
+
+  close(): void {
+    this.rest();
     this.#listeners.clear();
   }
 

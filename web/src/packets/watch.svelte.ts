@@ -21,39 +21,32 @@ export class Watch {
   parts = $state.raw<Parts | null>(null);
   wanted = $state(false);
   failed = $state(false);
+  /** Counts the times that they were asked for: they are to be seen then. */
+  asked = $state(0);
 
   constructor(private readonly session: string) {}
-
-  get #stored(): string {
-    return `kabel.packets.${this.session}`;
-  }
-
-  /** As it was before a reload. */
-  restore(): void {
-    if (sessionStorage.getItem(this.#stored) === 'open') void this.open();
-  }
 
   async open(): Promise<Packets | null> {
     this.wanted = true;
     this.failed = false;
-    sessionStorage.setItem(this.#stored, 'open');
     try {
       this.parts ??= (await import('./pane')).parts;
     } catch {
       this.failed = true;
       return null;
     }
-    if (this.wanted) this.packets ??= new this.parts.Packets(this.session);
+    if (!this.wanted) return null;
+    if (this.packets) this.packets.wake();
+    else this.packets = new this.parts.Packets(this.session);
     return this.packets;
   }
 
-  /** Closed by the reader, who will not want it after a reload either. */
-  close(): void {
-    sessionStorage.removeItem(this.#stored);
-    this.leave();
+  /** Something stands in front of them: nothing is captured until they are seen again. */
+  rest(): void {
+    this.packets?.rest();
   }
 
-  leave(): void {
+  close(): void {
     this.wanted = false;
     this.packets?.close();
     this.packets = null;
@@ -61,6 +54,7 @@ export class Watch {
 
   /** Shows what passes these interfaces, and nothing else. */
   async at(places: LinkId[]): Promise<void> {
+    this.asked++;
     (await this.open())?.at(places);
   }
 }

@@ -70,7 +70,6 @@ interface Layout {
   flow: Flow;
   seen: string[];
   active: string | null;
-  big: boolean;
 }
 const storedLayouts = 'kabel.terminals';
 const mostLayouts = 10;
@@ -92,8 +91,6 @@ export class Terminals {
   seen = $state.raw<Tab[]>([]);
   active = $state.raw<Tab | null>(null);
   flow = $state<Flow>('columns');
-  /** Whether they have the whole page. */
-  big = $state(false);
   /** Counts the times that one was asked for: it is to be seen then. */
   asked = $state(0);
   screenReader = $state(localStorage.getItem(storedReader) === 'yes');
@@ -111,7 +108,6 @@ export class Terminals {
     const byId = (id: string | null): Tab | undefined => this.tabs.find((t) => t.id === id);
     this.seen = (was?.seen ?? []).map(byId).filter((t) => t !== undefined);
     this.flow = was?.flow ?? 'columns';
-    this.big = (was?.big ?? false) && this.seen.length > 0;
     const active = byId(was?.active ?? null) ?? this.seen[0] ?? this.tabs[0];
     if (active) this.#front(active);
   }
@@ -174,19 +170,12 @@ export class Terminals {
     if (tab) this.show(tab);
   }
 
-  enlarge(big: boolean): void {
-    this.big = big;
-    this.active?.focus();
-    this.remember();
-  }
-
   remember(): void {
     const layout: Layout = {
       session: this.session,
       flow: this.flow,
       seen: this.seen.map((t) => t.id).filter((id) => id !== undefined),
       active: this.active?.id ?? null,
-      big: this.big,
     };
     const kept = [layout, ...layouts().filter((l) => l.session !== this.session)].slice(0, mostLayouts);
     localStorage.setItem(storedLayouts, JSON.stringify(kept));
@@ -201,7 +190,7 @@ export class Terminals {
       const beside = this.seen[place] ?? this.seen.at(-1);
       const next = beside ?? this.tabs[at] ?? this.tabs.at(-1) ?? null;
       if (next) this.#front(next);
-      else [this.active, this.big] = [null, false];
+      else this.active = null;
     }
     this.active?.focus();
     this.remember();

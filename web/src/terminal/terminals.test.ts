@@ -127,9 +127,8 @@ describe('several in sight', () => {
     expect(seen()).toEqual(['host1 1']);
     all.close(first);
     expect([seen(), all.active]).toEqual([['host1 2'], second]);
-    all.enlarge(true);
     all.close(second);
-    expect([seen(), all.active, all.big]).toEqual([[], null, false]);
+    expect([seen(), all.active]).toEqual([[], null]);
   });
 
   test('they are there again after a reload, those that still run', async () => {
@@ -137,18 +136,13 @@ describe('several in sight', () => {
     run(all.active as Tab, 'b');
     all.split('rows');
     run(all.active as Tab, 'c');
-    all.enlarge(true);
+    all.remember();
     listed = ['a', 'c', 'd'].map((id) => ({ id, node: 'host1' }));
     all = new Terminals('s1');
     await all.restore();
-    expect([all.flow, all.big, all.seen.map((t) => t.id), all.active?.id]).toEqual([
-      'grid',
-      true,
-      ['a', 'c'],
-      'c',
-    ]);
+    expect([all.flow, all.seen.map((t) => t.id), all.active?.id]).toEqual(['grid', ['a', 'c'], 'c']);
     const other = new Terminals('s2');
     await other.restore();
-    expect([other.seen.map((t) => t.id), other.big]).toEqual([['a'], false]);
+    expect(other.seen.map((t) => t.id)).toEqual(['a']);
   });
 });
