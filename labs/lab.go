@@ -33,6 +33,9 @@ type Lab struct {
 	// Variants are the ids of the sets of names and addresses other than the
 	// default one.
 	Variants []string
+	// Lacks lists, by language, the passages that are missing in it and are in
+	// English instead.
+	Lacks map[string][]string
 
 	plans map[string]*Plan
 }

@@ -117,6 +117,10 @@ func (l *loader) lab(fsys fs.FS, folder string) (*Lab, error) {
 		variants = append(variants, v)
 	}
 	texts, problems := l.texts(fsys, folder, raw)
+	lab.Lacks = map[string][]string{}
+	for _, lang := range Languages() {
+		lab.Lacks[lang] = slices.DeleteFunc(wanted(raw), func(key string) bool { return strings.TrimSpace(texts[lang][key].text) != "" })
+	}
 	for _, v := range variants {
 		b := &builder{loader: l, file: file, raw: raw, variant: v.ID, sub: newSubstitution(v.Replace)}
 		plan := b.plan()

@@ -15,13 +15,14 @@ import (
 // mayImport is the structure of the project: which of our packages each may
 // know. A package that is not in it has no place yet.
 var mayImport = map[string][]string{
-	"kabel/server":                {"kabel/server/httpapi", "kabel/server/session", "kabel/server/engine", "kabel/labs", "kabel/sandbox/host", "kabel/web"},
+	"kabel/server":                {"kabel/server/httpapi", "kabel/server/session", "kabel/server/proof", "kabel/server/engine", "kabel/labs", "kabel/sandbox/host", "kabel/web"},
 	"kabel/server/packet":         {"kabel/sandbox/topo"},
 	"kabel/server/packet/filter":  {},
 	"kabel/server/packet/journey": {"kabel/server/packet", "kabel/sandbox/topo"},
 	"kabel/server/httpapi":        {"kabel/server/session", "kabel/server/capture", "kabel/server/packet", "kabel/server/packet/filter", "kabel/labs", "kabel/sandbox/host", "kabel/sandbox/topo"},
 	"kabel/server/capture":        {"kabel/server/packet", "kabel/server/packet/filter", "kabel/server/packet/journey", "kabel/sandbox/host", "kabel/sandbox/topo"},
 	"kabel/server/session":        {"kabel/server/capture", "kabel/server/packet", "kabel/server/packet/filter", "kabel/server/packet/journey", "kabel/labs", "kabel/sandbox/host", "kabel/sandbox/topo"},
+	"kabel/server/proof":          {"kabel/server/session", "kabel/labs", "kabel/sandbox/host", "kabel/sandbox/topo"},
 	"kabel/server/engine":         {},
 	"kabel/sandbox":               {"kabel/sandbox/host", "kabel/sandbox/kernel", "kabel/sandbox/jail"},
 	"kabel/sandbox/kernel":        {"kabel/sandbox/host", "kabel/sandbox/topo", "kabel/sandbox/jail"},

@@ -1,6 +1,12 @@
 package topo
 
-import "time"
+import (
+	"cmp"
+	"net"
+	"strconv"
+	"strings"
+	"time"
+)
 
 // ProbeKind says what traffic a probe sends.
 type ProbeKind string
@@ -27,6 +33,46 @@ type Probe struct {
 	Size int `json:"size,omitempty"`
 	// DontFragment forbids fragmentation, ping only.
 	DontFragment bool `json:"dont_fragment,omitempty"`
+}
+
+// Command is what a person types for the same traffic on the node's machine. It
+// gives up as soon as a probe does.
+func (p Probe) Command() string {
+	var w words
+	switch p.Kind {
+	case ProbePing:
+		w = words{"ping", "-c", strconv.Itoa(cmp.Or(p.Count, 1)), "-W", "1"}
+		if p.Size > 0 {
+			w = append(w, "-s", strconv.Itoa(p.Size))
+		}
+		if p.DontFragment {
+			w = append(w, "-M", "do")
+		}
+		w = append(w, p.To)
+	case ProbeTCP, ProbeUDP:
+		to, port, err := net.SplitHostPort(p.To)
+		if err != nil {
+			to = p.To
+		}
+		w = words{"nc", "-z", "-w", "1", to, port}
+		if p.Kind == ProbeUDP {
+			w[1] = "-uz"
+		}
+	case ProbeHTTP:
+		w = words{"curl", "-sS", "-m", "1", p.To}
+	case ProbeDNS:
+		name, server, given := strings.Cut(p.To, "@")
+		w = words{"dig", "+short", "+time=1", "+tries=1", name}
+		if given {
+			w = append(w, "@"+server)
+		}
+	case ProbeTraceroute:
+		w = words{"traceroute", "-n", "-q", "1", "-w", "1", "-m", strconv.Itoa(cmp.Or(p.Count, 10)), p.To}
+	}
+	if netns := p.From.Netns(); netns != "" {
+		w = append(words{"ip", "netns", "exec", netns}, w...)
+	}
+	return w.String()
 }
 
 // ProbeResult tells what came back.

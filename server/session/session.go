@@ -541,11 +541,19 @@ func (s *Session) Exec(ctx context.Context, r host.ExecRequest) (host.ExecResult
 	if err := s.checkNode(ctx, w, r.Node); err != nil {
 		return host.ExecResult{}, err
 	}
+	release, err := s.capturing(ctx)
+	if err != nil {
+		return host.ExecResult{}, err
+	}
+	defer release()
+	before := s.View().Current
 	res, err := w.Exec(ctx, r)
 	if err != nil {
 		return res, s.checkLost(w, err)
 	}
-	_, err = s.look(ctx, w)
+	if _, err = s.look(ctx, w); err == nil {
+		s.awaitPackets(ctx, before)
+	}
 	return res, err
 }
 
