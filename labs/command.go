@@ -50,7 +50,7 @@ func ParseCommand(node topo.NodeID, line string) (topo.Placed, error) {
 // against mistakes, not against malice.
 var programs = []string{
 	"iptables", "ip6tables", "iptables-nft", "ip6tables-nft", "iptables-legacy", "ip6tables-legacy",
-	"nft", "ebtables", "ipset", "conntrack", "tc", "ethtool", "socat", "python3",
+	"nft", "ebtables", "ipset", "conntrack", "tc", "ethtool", "socat", "python3", "pkill",
 }
 
 // instead tells authors of refused programs what to write.

@@ -18,7 +18,7 @@ import (
 const (
 	// patience is how long the page may take to show that a step is done. Counters
 	// are read every second, later on a machine that is busy.
-	patience = 10 * time.Second
+	patience = 30 * time.Second
 	// reaction is how long it may take to show a hint.
 	reaction = 2 * time.Second
 	// straggling is how long packets may be under way to a check that asks for them.
