@@ -124,3 +124,21 @@ func FuzzQuote(f *testing.F) {
 		}
 	})
 }
+
+func TestCommandOfAProbe(t *testing.T) {
+	for want, p := range map[string]topo.Probe{
+		"ping -c 2 -W 1 10.0.0.1":                                             {From: "host1", Kind: topo.ProbePing, To: "10.0.0.1", Count: 2},
+		"ip netns exec kon ping -c 1 -W 1 -s 1464 -M do 10.0.0.1":             {From: "host1/kon", Kind: topo.ProbePing, To: "10.0.0.1", Size: 1464, DontFragment: true},
+		"nc -z -w 1 10.0.0.1 80":                                              {From: "host1", Kind: topo.ProbeTCP, To: "10.0.0.1:80"},
+		"nc -uz -w 1 fd00::1 53":                                              {From: "host1", Kind: topo.ProbeUDP, To: "[fd00::1]:53"},
+		"curl -sS -m 1 http://example.test/":                                  {From: "laptop", Kind: topo.ProbeHTTP, To: "http://example.test/"},
+		"curl -sS -m 1 'http://example.test/?a=1&b'":                          {From: "laptop", Kind: topo.ProbeHTTP, To: "http://example.test/?a=1&b"},
+		"dig +short +time=1 +tries=1 example.test":                            {From: "laptop", Kind: topo.ProbeDNS, To: "example.test"},
+		"ip netns exec kon dig +short +time=1 +tries=1 example.test @8.8.8.8": {From: "host1/kon", Kind: topo.ProbeDNS, To: "example.test@8.8.8.8"},
+		"traceroute -n -q 1 -w 1 -m 10 8.8.8.8":                               {From: "host1", Kind: topo.ProbeTraceroute, To: "8.8.8.8"},
+	} {
+		if got := p.Command(); got != want {
+			t.Errorf("%+v is typed as %q, not %q", p, got, want)
+		}
+	}
+}

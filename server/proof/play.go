@@ -16,10 +16,10 @@ import (
 )
 
 const (
-	// patience is how long the page may take to show that a step is done. Counters
-	// are read every second, later on a machine that is busy.
+	// patience is how long the page may take to show what was typed. Counters are
+	// read every second, later on a machine that is busy.
 	patience = 30 * time.Second
-	// reaction is how long it may take to show a hint.
+	// reaction is how long it may take to show what it did itself.
 	reaction = 2 * time.Second
 	// straggling is how long packets may be under way to a check that asks for them.
 	straggling = 300 * time.Millisecond
@@ -127,7 +127,7 @@ func (p *player) step(ctx context.Context, i int, name string, h hands) (ok bool
 	} else if err != nil {
 		return false, err
 	}
-	v, err := p.await(ctx, patience, func(v session.View) bool { return v.Steps[i].State == session.StepDone })
+	v, err := p.await(ctx, h.patience(), func(v session.View) bool { return v.Steps[i].State == session.StepDone })
 	if err != nil {
 		return false, err
 	}

@@ -633,6 +633,7 @@ func (s *Session) Reset(ctx context.Context, stepID string) (View, error) {
 	}
 	s.rec.Ops = nil
 	s.hint = ""
+	s.state = StateRebuilding // the old world says nothing about steps any more
 	s.used()
 	old := s.world
 	s.mu.Unlock()
@@ -856,7 +857,7 @@ func (s *Session) judgeAndSave() {
 // judge moves on through every step whose check the state fulfils, and picks the
 // hint for the first that it doesn't. It says whether a step was done.
 func (s *Session) judge() (changed bool) {
-	if s.holding {
+	if s.holding || s.state == StateRebuilding {
 		return false
 	}
 	s.hint = ""

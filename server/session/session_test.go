@@ -334,3 +334,36 @@ func eventually(t *testing.T, what string, ok func() bool) {
 		}
 	}
 }
+
+// lateHost does something before it makes a world.
+type lateHost struct {
+	host.Host
+	before func()
+}
+
+func (h *lateHost) Create(ctx context.Context, spec host.Spec) (host.World, error) {
+	h.before()
+	return h.Host.Create(ctx, spec)
+}
+
+// While a world is made anew, whoever looks sees the old one, which must not count.
+func TestTheOldWorldDoesNoStepsWhileItIsReset(t *testing.T) {
+	model := host.NewModel()
+	late := &lateHost{model, func() {}}
+	d := open(t, model, &session.Memory{}, func(o *session.Options) { o.Host = late })
+	t.Cleanup(func() {
+		if err := errors.Join(d.Close(), model.Close()); err != nil {
+			t.Error(err)
+		}
+	})
+	s, _ := d.create(t)
+	op(t, s, "ip netns add kon")
+	late.before = func() {
+		if _, err := s.Refresh(t.Context()); err != nil {
+			t.Error(err)
+		}
+	}
+	if v, err := s.Reset(t.Context(), ""); err != nil || v.Current != "namespace" {
+		t.Errorf("after a reset to the beginning: %+v %v", v, err)
+	}
+}
