@@ -43,7 +43,7 @@ go-test:
 
 # Every built-in lab on a real kernel, wrong solutions included.
 lab-test: build
-	bin/server lab test
+	bin/server lab test $(ARGS)
 
 browser-test: build
 	cd web && npm run --silent test:browser
