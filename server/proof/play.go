@@ -198,12 +198,8 @@ func differs(a, b topo.Snapshot) string {
 	if d.Empty() {
 		return ""
 	}
-	var was []topo.NodeChange // the same sections of a
-	for _, ch := range topo.Compare(b, a).Changed {
-		was = append(was, ch)
-	}
 	is, _ := json.Marshal(d) // of topo, which always is JSON
-	old, _ := json.Marshal(was)
+	old, _ := json.Marshal(topo.Compare(b, a).Changed)
 	const most = 2000
 	text := fmt.Sprintf("%s, was %s", is, old)
 	if len(text) > most {
