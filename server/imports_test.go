@@ -39,6 +39,7 @@ var mayImport = map[string][]string{
 var onlyImporter = map[string][]string{
 	"nhooyr.io/websocket":             {"kabel/server/httpapi"},
 	"github.com/go-chi/chi":           {"kabel/server/httpapi"},
+	"github.com/klauspost/compress":   {"kabel/server/httpapi"},
 	"github.com/danielgtaylor/huma":   {"kabel/server/httpapi"},
 	"github.com/google/gopacket":      {"kabel/server/packet"},
 	"github.com/nats-io/nats-server":  {"kabel/server/engine"},
