@@ -1,5 +1,5 @@
 // The four models of the curriculum as commands, for the mock and for tests.
-import type { NodeKind, Probe } from '../src/wire';
+import type { FreeWorld, NodeKind, Probe } from '../src/wire';
 import { ToyWorld } from './world';
 
 export interface ModelStep {
@@ -16,6 +16,7 @@ export interface Model {
   id: string;
   title: string;
   summary: string;
+  track: string;
   minutes: number;
   machines: [string, NodeKind][];
   wires: [string, string][];
@@ -91,6 +92,7 @@ export const models: Model[] = [
     title: 'Model 1: one namespace, one cable',
     summary:
       'Make a network namespace, lay a cable from the host into it, and find out which routes both sides need.',
+    track: 'a',
     minutes: 15,
     machines,
     wires,
@@ -157,6 +159,7 @@ export const models: Model[] = [
     title: 'Model 2: two namespaces on a bridge',
     summary:
       'Plug two namespaces into a bridge, give the bridge an address, and watch it learn who is where.',
+    track: 'a',
     minutes: 20,
     machines,
     wires,
@@ -167,6 +170,7 @@ export const models: Model[] = [
     id: 'two-hosts-l2',
     title: 'Model 3: two hosts on one network',
     summary: 'The same on two machines, and the routes that lead from one to the other.',
+    track: 'b',
     minutes: 20,
     machines,
     wires,
@@ -187,6 +191,7 @@ export const models: Model[] = [
     id: 'two-hosts-overlay-tun',
     title: 'Model 4: a tunnel through a router',
     summary: 'A router stands between the hosts. Carry the packets through it inside UDP.',
+    track: 'b',
     minutes: 30,
     machines: [
       ['host1', 'host'],
@@ -216,3 +221,28 @@ export const models: Model[] = [
     ),
   },
 ];
+
+/** A world of the learner's choice, with nothing to be done in it. */
+export function free(world: FreeWorld = { hosts: 1, join: 'switch', internet: false, laptop: false }): Model {
+  const outside: [string, NodeKind][] = [
+    ...(world.laptop ? [['laptop', 'laptop'] as [string, NodeKind]] : []),
+    ...(world.internet ? [['internet', 'internet'] as [string, NodeKind]] : []),
+  ];
+  const hosts = Array.from({ length: world.hosts }, (_, i): [string, NodeKind] => [
+    `host${String(i + 1)}`,
+    'host',
+  ]);
+  const joint: [string, NodeKind] = world.join === 'switch' ? ['sw', 'switch'] : ['r1', 'router'];
+  const ends = [...hosts, ...outside].map(([name]) => name);
+  return {
+    id: 'free-play',
+    title: 'Free play',
+    summary: '',
+    track: '',
+    minutes: 0,
+    machines: [...hosts, joint, ...outside],
+    wires: ends.map((name, i) => [`${name}:eth0`, `${joint[0]}:port${String(i + 1)}`]),
+    setup: ends.map((name, i) => [name, `ip addr add 10.0.0.${String((i + 1) * 10)}/24 dev eth0`]),
+    steps: [],
+  };
+}

@@ -5,6 +5,8 @@ import type { Plugin, PreviewServer, ViteDevServer } from 'vite';
 import { WebSocketServer, type WebSocket } from 'ws';
 import type {
   Command,
+  FreeWorld,
+  LabProgress,
   Probe,
   ProbeResult,
   Session,
@@ -12,7 +14,8 @@ import type {
   StepProgress,
   StreamMessage,
 } from '../src/wire';
-import { build, models, type Model } from './models';
+import { ToyDemo } from './demo';
+import { build, free, models, type Model } from './models';
 import { ToyTerminals } from './terminals';
 import { Refused, type ToyWorld } from './world';
 
@@ -36,6 +39,7 @@ class ToySession {
   readonly changes = new Map<string, StepChanges>();
   readonly model: Model;
   readonly language: string;
+  readonly started = new Date().toISOString();
 
   constructor(model: Model, language: string) {
     this.model = model;
@@ -55,6 +59,21 @@ class ToySession {
       state: 'ready' as const,
     };
     return { ...said, steps: this.steps, nodes, ...(current && { current }) };
+  }
+
+  progress(): LabProgress {
+    const now = new Date().toISOString();
+    const done = this.steps.filter((s) => s.state === 'done');
+    return {
+      lab: this.model.id,
+      session: this.id,
+      alive: true,
+      started: this.started,
+      last: now,
+      ...(done.length === this.steps.length && { done_at: now }),
+      steps: done.map((s) => ({ id: s.id, done_at: now, seconds: 95, attempts: 1, hints: 0 })),
+      total_steps: this.steps.length,
+    };
   }
 
   send(m: StreamMessage): void {
@@ -152,7 +171,7 @@ const about = (m: Model) => ({
   id: m.id,
   title: m.title,
   summary: m.summary,
-  track: 'a',
+  track: m.track,
   minutes: m.minutes,
   variants:
     m.id === 'one-namespace'
@@ -165,6 +184,7 @@ const about = (m: Model) => ({
 
 export function mockServer(): Plugin {
   const sessions = new Map<string, ToySession>();
+  const demo = new ToyDemo();
 
   const find = (id: string | undefined): ToySession => {
     const s = sessions.get(id ?? '');
@@ -172,15 +192,25 @@ export function mockServer(): Plugin {
     return s;
   };
 
-  function answer(method: string, path: string[], body: Record<string, string>): [number, unknown] {
+  function answer(
+    method: string,
+    path: string[],
+    body: Record<string, string> & { free?: FreeWorld },
+  ): [number, unknown] {
     const [what, id, verb, step, act] = path;
+    if (what === 'progress') {
+      if (method === 'DELETE') sessions.clear();
+      const labs = [...sessions.values()].map((s) => s.progress());
+      return method === 'DELETE' ? [204, undefined] : [200, { labs }];
+    }
+    if (what === 'labs' && id === 'demo') return [200, demo.lab()];
     if (what === 'labs' && !id) {
       const steps = (m: Model) =>
         m.steps.map((s, i) => ({ id: s.id, title: s.title, commands: commandsOf(m, i) }));
       return [200, models.map((m) => ({ ...about(m), steps: steps(m) }))];
     }
     if (what === 'labs') {
-      const m = models.find((one) => one.id === id);
+      const m = id === 'free-play' ? free() : models.find((one) => one.id === id);
       if (!m) throw new Problem(404, 'unknown-lab', 'There is no such lab');
       const steps = m.steps.map(({ do: _, predict, ...s }, i) => ({
         ...s,
@@ -193,7 +223,7 @@ export function mockServer(): Plugin {
     }
     if (what !== 'sessions') throw new Problem(404, 'not-found', 'Not Found');
     if (method === 'POST' && !id) {
-      const m = models.find((one) => one.id === body.lab);
+      const m = body.free ? free(body.free) : models.find((one) => one.id === body.lab);
       if (!m) throw new Problem(404, 'unknown-lab', 'There is no such lab');
       const s = new ToySession(m, body.language ?? 'en');
       sessions.set(s.id, s);
@@ -269,6 +299,11 @@ export function mockServer(): Plugin {
     const sockets = new WebSocketServer({ noServer: true });
     server.httpServer?.on('upgrade', (req, socket, head) => {
       const url = new URL(req.url ?? '', 'http://mock');
+      const [, shown] = /^\/api\/v1\/demo\/(stream|packets)$/.exec(url.pathname) ?? [];
+      if (shown) {
+        sockets.handleUpgrade(req, socket, head, (viewer) => demo.attach(viewer, shown === 'packets'));
+        return;
+      }
       const [, id, node] =
         /^\/api\/v1\/sessions\/([^/]+)\/(?:stream|terminals\/([^/]+))$/.exec(url.pathname) ?? [];
       if (!id) return;

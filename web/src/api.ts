@@ -1,6 +1,7 @@
 import type {
   Applied,
   ExecResult,
+  FreeWorld,
   Lab,
   LabSummary,
   NodeId,
@@ -8,6 +9,7 @@ import type {
   Probe,
   ProbeResult,
   Problem,
+  Progress,
   Session,
   StepChanges,
 } from './wire';
@@ -26,6 +28,9 @@ export interface Api {
   labs(language: string): Promise<LabSummary[]>;
   lab(id: string, variant: string, language: string): Promise<Lab>;
   create(lab: string, variant: string, language: string): Promise<Session>;
+  createFree(world: FreeWorld, language: string): Promise<Session>;
+  progress(): Promise<Progress>;
+  forget(): Promise<void>;
   session(id: string): Promise<Session>;
   end(id: string): Promise<void>;
   reset(id: string, step?: string): Promise<Session>;
@@ -37,19 +42,28 @@ export interface Api {
   exec(id: string, node: NodeId, argv: string[]): Promise<ExecResult>;
   probe(id: string, probe: Probe): Promise<ProbeResult>;
   streamUrl(id: string): string;
+  /** Where the demo is followed. */
+  demoUrl(what: 'stream' | 'packets'): string;
 }
+
+/** What was done, as files to keep. */
+export const progressFiles = { json: '/api/v1/progress', csv: '/api/v1/progress.csv' } as const;
 
 const root = '/api/v1';
 
 export function httpApi(): Api {
   const at = (...parts: string[]): string => [root, ...parts.map(encodeURIComponent)].join('/');
   const session = (id: string, ...rest: string[]): string => at('sessions', id, ...rest);
+  const socket = (path: string): string => new URL(path, location.href.replace(/^http/, 'ws')).href;
   return {
     labs: (language) => call('GET', at('labs'), { language }),
     lab: (id, variant, language) =>
       call('GET', at('labs', id) + (variant ? `?variant=${encodeURIComponent(variant)}` : ''), { language }),
     create: (lab, variant, language) =>
       call('POST', at('sessions'), { language, body: { lab, language, ...(variant && { variant }) } }),
+    createFree: (free, language) => call('POST', at('sessions'), { language, body: { free, language } }),
+    progress: () => call('GET', at('progress')),
+    forget: () => call('DELETE', at('progress')),
     session: (id) => call('GET', session(id)),
     end: (id) => call('DELETE', session(id)),
     reset: (id, step) => call('POST', session(id, 'reset'), { body: step ? { step } : {} }),
@@ -60,7 +74,8 @@ export function httpApi(): Api {
     op: (id, node, command) => call('POST', session(id, 'ops'), { body: { node, command } }),
     exec: (id, node, argv) => call('POST', session(id, 'exec'), { body: { node, argv } }),
     probe: (id, probe) => call('POST', session(id, 'probes'), { body: probe }),
-    streamUrl: (id) => new URL(session(id, 'stream'), location.href.replace(/^http/, 'ws')).href,
+    streamUrl: (id) => socket(session(id, 'stream')),
+    demoUrl: (what) => socket(at('demo', what)),
   };
 }
 

@@ -5,6 +5,7 @@ import { applyDiff, changedBetween, splitLink } from './snapshot';
 import type { Connection, StreamEvents } from './socket';
 import type {
   ExecResult,
+  FreeWorld,
   Lab,
   LabSummary,
   LinkId,
@@ -12,6 +13,7 @@ import type {
   Probe,
   ProbeResult,
   Problem,
+  Progress,
   Session,
   Snapshot,
   StepChanges,
@@ -29,6 +31,8 @@ export type OpenLine = (url: string, events: StreamEvents, alive: () => Promise<
 /** Where an action was asked for: its progress and its problem are shown there. */
 export type Spot =
   | 'labs'
+  | 'progress'
+  | 'forget'
   | 'lab'
   | 'session'
   | 'probe'
@@ -43,12 +47,17 @@ export type Ran = { node: NodeId; line: string } & ({ done: string } | { exec: E
 
 const keptResults = 30;
 
+/** Labs that no list has: a world of the learner's choice, and the one that plays by itself. */
+export const freePlay = 'free-play';
+export const demo = 'demo';
+
 /**
  * All that the page knows. Components read it and send intents; only the
  * server's messages change what it says about the world.
  */
 export class Store {
   labs = $state.raw<LabSummary[] | null>(null);
+  progress = $state.raw<Progress | null>(null);
   lab = $state.raw<Lab | null>(null);
   session = $state.raw<Session | null>(null);
   snapshot = $state.raw<Snapshot | null>(null);
@@ -71,7 +80,7 @@ export class Store {
   #here = true;
 
   constructor(
-    private readonly api: Api,
+    readonly api: Api,
     private readonly openLine: OpenLine,
   ) {}
 
@@ -85,19 +94,81 @@ export class Store {
     this.#problems.delete(spot);
   }
 
+  /** A store for another world that is shown on the same page. */
+  beside(): Store {
+    return new Store(this.api, this.openLine);
+  }
+
   async loadLabs(language: string): Promise<void> {
+    this.#language = language;
     await this.#do('labs', async () => {
-      this.labs = await this.api.labs(language);
+      // The reader may choose another language while the answer is on its way.
+      for (let read = ''; read !== this.#language;) {
+        read = this.#language;
+        this.labs = await this.api.labs(read);
+      }
+    });
+  }
+
+  async loadProgress(): Promise<void> {
+    await this.#do('progress', async () => {
+      this.progress = await this.api.progress();
+    });
+  }
+
+  /** Has the server forget what was done. */
+  async forget(): Promise<void> {
+    await this.#do('forget', async () => {
+      await this.api.forget();
+      this.progress = { labs: [] };
     });
   }
 
   /** Begins a new session; null where that failed. */
   async start(lab: string, variant: string, language: string): Promise<Session | null> {
+    return this.#begin(lab, () => this.api.create(lab, variant, language));
+  }
+
+  /** Begins a session with a world of the reader's choice, and nothing to be done in it. */
+  async startFree(world: FreeWorld, language: string): Promise<Session | null> {
+    return this.#begin(freePlay, () => this.api.createFree(world, language));
+  }
+
+  async #begin(lab: string, create: () => Promise<Session>): Promise<Session | null> {
     let made: Session | null = null;
     await this.#do(`start:${lab}`, async () => {
-      made = await this.api.create(lab, variant, language);
+      made = await create();
     });
     return made;
+  }
+
+  /** Follows the world that plays by itself for everybody, until hold or leave. */
+  openDemo(): void {
+    this.#line?.close();
+    this.#follow(this.api.demoUrl('stream'), async () => {
+      try {
+        await this.api.lab(demo, '', this.#language);
+        return true;
+      } catch (e) {
+        return !isGone(e);
+      }
+    });
+  }
+
+  /** Keeps what is shown as it is. */
+  hold(): void {
+    this.#line?.close();
+    this.#line = null;
+  }
+
+  /** Reads what the demo's steps are called. */
+  async nameDemo(language: string): Promise<void> {
+    this.#language = language;
+    const visit = this.#visit;
+    await this.#do('lab', async () => {
+      const lab = await this.api.lab(demo, '', language);
+      if (visit === this.#visit && language === this.#language) this.lab = lab;
+    });
   }
 
   /** Shows a session that exists, and follows it until leave. */
@@ -117,13 +188,17 @@ export class Store {
         if (visit === this.#visit) this.connection = 'gone';
         return;
       }
-      this.#line = this.openLine(
-        this.api.streamUrl(id),
-        { state: (c) => (this.connection = c), message: (m) => this.#receive(m) },
-        () => this.#alive(id),
-      );
-      this.#line.present(this.#here);
+      this.#follow(this.api.streamUrl(id), () => this.#alive(id));
     });
+  }
+
+  #follow(url: string, alive: () => Promise<boolean>): void {
+    this.#line = this.openLine(
+      url,
+      { state: (c) => (this.connection = c), message: (m) => this.#receive(m) },
+      alive,
+    );
+    this.#line.present(this.#here);
   }
 
   leave(): void {

@@ -44,6 +44,9 @@ function setUp(answers: Partial<Api> = {}) {
     labs: unexpected,
     lab: () => Promise.resolve(lab),
     create: unexpected,
+    createFree: unexpected,
+    progress: unexpected,
+    forget: unexpected,
     session: () => Promise.resolve(session()),
     end: unexpected,
     reset: unexpected,
@@ -54,6 +57,7 @@ function setUp(answers: Partial<Api> = {}) {
     exec: unexpected,
     probe: unexpected,
     streamUrl: (id) => `ws://here/${id}`,
+    demoUrl: (what) => `ws://here/demo/${what}`,
     ...answers,
   };
   const line = { events: null as StreamEvents | null, resyncs: 0, here: [] as boolean[], closed: false };

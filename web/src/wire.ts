@@ -187,6 +187,42 @@ export interface Step extends StepSummary {
   predict?: { question: string; options: { id: string; text: string }[] };
 }
 
+/** The world of a free play, as the learner wants it. */
+export interface FreeWorld {
+  hosts: number; // 1 to mostHosts
+  join: 'switch' | 'router';
+  internet: boolean;
+  laptop: boolean;
+}
+export const mostHosts = 6;
+
+/** What was done under this browser's cookie. */
+export interface Progress {
+  labs: Section<LabProgress>;
+}
+
+export interface LabProgress {
+  lab: string;
+  variant?: string;
+  session: string;
+  /** The session can be gone on with. */
+  alive: boolean;
+  started: string;
+  last: string;
+  done_at?: string;
+  steps: Section<StepRecord>;
+  total_steps: number;
+}
+
+export interface StepRecord {
+  id: string;
+  done_at?: string;
+  seconds?: number;
+  attempts?: number;
+  hints?: number;
+  predicted?: boolean;
+}
+
 export type SessionState = 'ready' | 'starting' | 'rebuilding' | 'failed' | 'gone' | 'parked';
 
 export interface Session {

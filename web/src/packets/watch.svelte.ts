@@ -3,20 +3,33 @@ import type { Cable, Picture } from '../topology/picture';
 import type { LinkId } from '../wire';
 import type { Packets } from './packets.svelte';
 
-/** What of the pane is loaded when it is first opened. */
-interface Parts {
-  Packets: typeof Packets;
-  Pane: Component<{ packets: Packets; close: () => void }>;
+/** What the picture shows of packets. */
+export type Passing = Pick<Packets, 'listen' | 'view'>;
+
+interface TrafficParts {
   Traffic: Component<{
-    packets: Packets;
+    packets: Passing;
     picture: Picture;
     zoom: number;
     choose: (cable: Cable) => void;
   }>;
 }
 
+/** What of the pane is loaded when it is first opened. */
+interface Parts extends TrafficParts {
+  Packets: typeof Packets;
+  Pane: Component<{ packets: Packets; close: () => void }>;
+}
+
+/** What the picture needs of a watch. */
+export interface Watched {
+  readonly packets: Passing | null;
+  readonly parts: TrafficParts | null;
+  at(places: LinkId[]): Promise<void>;
+}
+
 /** Whether a session's packets are watched: only then are they captured. */
-export class Watch {
+export class Watch implements Watched {
   packets = $state.raw<Packets | null>(null);
   parts = $state.raw<Parts | null>(null);
   wanted = $state(false);
