@@ -1,4 +1,5 @@
 // The four models of the curriculum as commands, for the mock and for tests.
+import { sketch } from '../src/home/sketch';
 import type { FreeWorld, NodeKind, Probe } from '../src/wire';
 import { ToyWorld } from './world';
 
@@ -224,25 +225,33 @@ export const models: Model[] = [
 
 /** A world of the learner's choice, with nothing to be done in it. */
 export function free(world: FreeWorld = { hosts: 1, join: 'switch', internet: false, laptop: false }): Model {
-  const outside: [string, NodeKind][] = [
-    ...(world.laptop ? [['laptop', 'laptop'] as [string, NodeKind]] : []),
-    ...(world.internet ? [['internet', 'internet'] as [string, NodeKind]] : []),
-  ];
-  const hosts = Array.from({ length: world.hosts }, (_, i): [string, NodeKind] => [
-    `host${String(i + 1)}`,
-    'host',
-  ]);
-  const joint: [string, NodeKind] = world.join === 'switch' ? ['sw', 'switch'] : ['r1', 'router'];
-  const ends = [...hosts, ...outside].map(([name]) => name);
+  const { things } = sketch(world);
+  const kinds: Record<string, NodeKind> = {
+    sw: 'switch',
+    r1: 'router',
+    internet: 'internet',
+    laptop: 'laptop',
+  };
+  const has = (name: string): boolean => things.some((t) => t.name === name);
+  const wires: [string, string][] = [];
+  const wire = (from: string, to: string): void =>
+    void wires.push([from, `${to}:eth${String(wires.filter(([, end]) => end.startsWith(to)).length + 1)}`]);
+  for (const { name } of things) {
+    if (!(name in kinds) && (has('sw') || has('r1'))) wire(`${name}:eth0`, has('sw') ? 'sw' : 'r1');
+    if (name === 'internet' || name === 'laptop') wire(`${name}:eth0`, 'r1');
+  }
+  if (has('sw') && has('r1')) wire('r1:eth0', 'sw');
   return {
     id: 'free-play',
     title: 'Free play',
     summary: '',
     track: '',
     minutes: 0,
-    machines: [...hosts, joint, ...outside],
-    wires: ends.map((name, i) => [`${name}:eth0`, `${joint[0]}:port${String(i + 1)}`]),
-    setup: ends.map((name, i) => [name, `ip addr add 10.0.0.${String((i + 1) * 10)}/24 dev eth0`]),
+    machines: things.map(({ name }) => [name, kinds[name] ?? 'host']),
+    wires,
+    setup: things
+      .filter(({ name }) => name.startsWith('host') && wires.length > 0)
+      .map(({ name }, i) => [name, `ip addr add 10.0.0.${String((i + 1) * 10)}/24 dev eth0`]),
     steps: [],
   };
 }
