@@ -3,6 +3,7 @@ package labs
 import (
 	"errors"
 	"fmt"
+	"iter"
 	"net/netip"
 	"net/url"
 	"slices"
@@ -19,7 +20,7 @@ import (
 // substitution replaces whole names and addresses, all at once.
 type substitution struct {
 	words map[string]string
-	used  map[string]bool
+	used  map[string]bool // nil: not noted, so that it is safe for concurrent use
 }
 
 func newSubstitution(words map[string]string) substitution {
@@ -37,33 +38,63 @@ func (s substitution) apply(text string) string {
 	if len(s.words) == 0 {
 		return text
 	}
+	var out strings.Builder
+	done := 0
+	for start, end := range words(text) {
+		out.WriteString(text[done:start])
+		out.WriteString(s.word(text[start:end]))
+		done = end
+	}
+	out.WriteString(text[done:])
+	return out.String()
+}
+
+// word replaces a word. Of a setting such as net.ipv4.conf.veth1.rp_filter it
+// replaces the part.
+func (s substitution) word(word string) string {
+	if with, ok := s.words[word]; ok {
+		s.use(word)
+		return with
+	}
+	if !strings.HasPrefix(word, "net.") {
+		return word
+	}
+	parts := strings.Split(word, ".")
+	for i, part := range parts {
+		if with, ok := s.words[part]; ok {
+			s.use(part)
+			parts[i] = with
+		}
+	}
+	return strings.Join(parts, ".")
+}
+
+func (s substitution) use(word string) {
+	if s.used != nil {
+		s.used[word] = true
+	}
+}
+
+// words yields where each word of a text starts and ends.
+func words(text string) iter.Seq2[int, int] {
 	part := func(i int) bool {
-		if i < 0 || i >= len(text) {
+		if i >= len(text) {
 			return false
 		}
 		c := text[i]
 		return 'a' <= c && c <= 'z' || 'A' <= c && c <= 'Z' || '0' <= c && c <= '9' || c == '-' || c == '_'
 	}
-	var out strings.Builder
-	for i := 0; i < len(text); {
-		end := i
-		for part(end) || end > i && end < len(text) && text[end] == '.' && part(end+1) {
-			end++
+	return func(yield func(start, end int) bool) {
+		for i := 0; i < len(text); i++ {
+			start := i
+			for part(i) || i > start && i < len(text) && text[i] == '.' && part(i+1) {
+				i++
+			}
+			if i > start && !yield(start, i) {
+				return
+			}
 		}
-		if end == i {
-			out.WriteByte(text[i])
-			i++
-			continue
-		}
-		word := text[i:end]
-		if with, ok := s.words[word]; ok {
-			s.used[word] = true
-			word = with
-		}
-		out.WriteString(word)
-		i = end
 	}
-	return out.String()
 }
 
 // builder makes the plan of one variant.
@@ -87,7 +118,7 @@ func (b *builder) fail(at spot, suggestion, format string, a ...any) {
 }
 
 func (b *builder) plan() *Plan {
-	p := &Plan{LabID: b.raw.ID, Variant: b.variant, texts: map[string]Text{}}
+	p := &Plan{LabID: b.raw.ID.Text, Variant: b.variant}
 	b.known.links = []string{"lo"}
 	b.world(p)
 	for _, d := range b.raw.Setup {
@@ -150,13 +181,17 @@ func (b *builder) judgements(step *Step, s stepFile) {
 		b.fail(s.ID, "", "the step %q does nothing", s.ID.Text)
 	}
 	if s.Predict != nil {
-		step.Predict = &Predict{Options: s.Predict.Options}
+		var options []string
+		for _, o := range s.Predict.Options {
+			options = append(options, b.sub.apply(o))
+		}
+		step.Predict = &Predict{Options: options}
 		program, tree := b.compile(s.Predict.Answer, cel.StringType)
 		if program != nil {
 			step.Predict.Answer = &Expr{compiled{program, b.env.CELTypeAdapter()}}
 			for _, o := range outcomes(tree.Expr()) {
-				if !slices.Contains(s.Predict.Options, o) {
-					b.fail(s.Predict.Answer, nearest(o, s.Predict.Options), "the answer %q is not one of the options", o)
+				if !slices.Contains(options, o) {
+					b.fail(s.Predict.Answer, nearest(o, options), "the answer %q is not one of the options", o)
 				}
 			}
 		}

@@ -18,13 +18,14 @@ import (
 
 // labFile is a whole lab.yaml.
 type labFile struct {
-	ID       string        `yaml:"id" jsonschema:"pattern=^[a-z0-9-]+$,maxLength=64" jsonschema_description:"The lab's name in addresses; also the name of its folder."`
+	ID       spot          `yaml:"id" jsonschema:"pattern=^[a-z0-9-]+$,maxLength=64" jsonschema_description:"The lab's name in addresses; also the name of its folder."`
 	Track    string        `yaml:"track" jsonschema:"pattern=^[a-z]$" jsonschema_description:"The track that the lab belongs to."`
 	Order    int           `yaml:"order" jsonschema:"minimum=1,maximum=1000" jsonschema_description:"Its place in the track."`
 	Minutes  int           `yaml:"minutes" jsonschema:"minimum=1,maximum=240" jsonschema_description:"How long a learner needs, about."`
 	Machines []machineFile `yaml:"machines" jsonschema:"minItems=1,maxItems=16"`
 	Setup    []doFile      `yaml:"setup,omitempty" jsonschema:"maxItems=100" jsonschema_description:"Commands that are run before the lab begins."`
 	Variants []variantFile `yaml:"variants,omitempty" jsonschema:"maxItems=8" jsonschema_description:"The same lab with other names and addresses."`
+	Personal *personalFile `yaml:"personal,omitempty" jsonschema_description:"What each learner may have an own name or address for."`
 	Steps    []stepFile    `yaml:"steps" jsonschema:"minItems=1,maxItems=40"`
 }
 
@@ -48,6 +49,12 @@ type linkFile struct {
 type variantFile struct {
 	ID      string            `yaml:"id" jsonschema:"pattern=^[a-z0-9-]+$,maxLength=64"`
 	Replace map[string]string `yaml:"replace" jsonschema:"minProperties=1,maxProperties=100"`
+}
+
+// personalFile lists what is drawn anew for each learner who wants that.
+type personalFile struct {
+	Names    []spot `yaml:"names,omitempty" jsonschema:"maxItems=40" jsonschema_description:"Names of namespaces and interfaces; each gets another number at its end."`
+	Networks []spot `yaml:"networks,omitempty" jsonschema:"maxItems=8" jsonschema_description:"Private networks such as 172.16.0.0/24; every address in them moves along and keeps its last part."`
 }
 
 // stepFile is one step.
@@ -191,7 +198,7 @@ type document struct {
 // looks, or mean something else than it says.
 func readYAML(file string, b []byte) (*document, []error) {
 	if len(b) > maxFile {
-		return nil, []error{&Problem{file, 1, 1, fmt.Sprintf("the file has %d bytes; %d are allowed", len(b), maxFile), ""}}
+		return nil, []error{tooLarge(file, int64(len(b)))}
 	}
 	var top yaml.Node
 	if err := yaml.Load(b, &top); err != nil {
@@ -293,6 +300,32 @@ func entry(n *yaml.Node, key string) (k, v *yaml.Node) {
 		}
 	}
 	return nil, nil
+}
+
+// spots lists all the texts of the document but for its keys, and what is
+// personal: that says what changes, and is not changed.
+func (d *document) spots() (out []located) {
+	var walk func(n *yaml.Node)
+	walk = func(n *yaml.Node) {
+		switch n.Kind {
+		case yaml.MappingNode:
+			for i := 0; i+1 < len(n.Content); i += 2 {
+				if key := n.Content[i].Value; n != d.root || key != "personal" && key != "variants" {
+					walk(n.Content[i+1])
+				}
+			}
+		case yaml.SequenceNode:
+			for _, c := range n.Content {
+				walk(c)
+			}
+		case yaml.ScalarNode:
+			s := located{file: d.file}
+			_ = s.UnmarshalYAML(n) // a scalar is always a text
+			out = append(out, s)
+		}
+	}
+	walk(d.root)
+	return out
 }
 
 // value is the document as JSON would hold it.

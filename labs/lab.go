@@ -1,6 +1,7 @@
 package labs
 
 import (
+	"cmp"
 	"fmt"
 	"slices"
 	"strings"
@@ -9,7 +10,35 @@ import (
 )
 
 // Catalog holds the labs that were loaded together. It does not change.
-type Catalog struct{ labs []*Lab }
+type Catalog struct {
+	labs   []*Lab
+	broken []Broken
+}
+
+// Broken lists the labs that were left out, because of mistakes in them.
+func (c *Catalog) Broken() []Broken { return slices.Clone(c.broken) }
+
+// With is the catalogue with the labs of another beside its own. A lab whose name
+// is taken is left out.
+func (c *Catalog) With(more *Catalog) *Catalog {
+	out := &Catalog{labs: c.Labs(), broken: append(c.Broken(), more.broken...)}
+	for _, l := range more.labs {
+		if c.Lab(l.ID) != nil {
+			out.broken = append(out.broken, Broken{l.ID, &Problem{l.ID + "/lab.yaml", 1, 1,
+				fmt.Sprintf("there is a lab %q already: give this one another id, and its folder the same name", l.ID), ""}})
+			continue
+		}
+		out.labs = append(out.labs, l)
+	}
+	out.sort()
+	return out
+}
+
+func (c *Catalog) sort() {
+	slices.SortFunc(c.labs, func(a, b *Lab) int {
+		return cmp.Or(cmp.Compare(a.Track, b.Track), cmp.Compare(a.Order, b.Order), cmp.Compare(a.ID, b.ID))
+	})
+}
 
 // Labs lists them in teaching order: by track, then by number.
 func (c *Catalog) Labs() []*Lab { return slices.Clone(c.labs) }
@@ -31,18 +60,26 @@ type Lab struct {
 	Order   int
 	Minutes int
 	// Variants are the ids of the sets of names and addresses other than the
-	// default one.
+	// default one and personal ones.
 	Variants []string
 	// Lacks lists, by language, the passages that are missing in it and are in
 	// English instead.
 	Lacks map[string][]string
 
-	plans map[string]*Plan
+	plans    map[string]*Plan
+	personal *personal // nil: there is no personal variant
 }
+
+// Personal says whether each learner may have names and addresses of their own:
+// Plan then knows all variants that DrawPersonal makes.
+func (l *Lab) Personal() bool { return l.personal != nil }
 
 // Plan is the lab with the names and addresses of a variant; "" is the default.
 // It is shared and must not be changed.
 func (l *Lab) Plan(variant string) (*Plan, error) {
+	if l.personal != nil && personalVariant.MatchString(variant) {
+		return l.personal.plan(variant)
+	}
 	p, ok := l.plans[variant]
 	if !ok {
 		return nil, fmt.Errorf("lab %s has no variant %q: there are %s", l.ID, variant, strings.Join(l.Variants, ", "))
@@ -59,7 +96,9 @@ type Plan struct {
 	Setup []topo.Placed
 	Steps []Step
 
-	texts map[string]Text // by language
+	source *source
+	sub    substitution
+	texts  map[string]Text // by language; those of a personal plan are written when they are asked for
 }
 
 // Step is one thing to do and to understand.

@@ -7,6 +7,7 @@ import (
 	"errors"
 	"fmt"
 	"io/fs"
+	"maps"
 	"path"
 	"slices"
 	"strings"
@@ -42,26 +43,17 @@ func Load(fsys fs.FS) (*Catalog, error) {
 	if err != nil {
 		return nil, err
 	}
-	files, err := fs.Glob(fsys, "*/lab.yaml")
+	c, err := l.catalog(fsys, "")
 	if err != nil {
-		return nil, fmt.Errorf("labs: %w", err)
+		return nil, err
 	}
-	c := &Catalog{}
 	var problems []error
-	for _, file := range files {
-		lab, err := l.lab(fsys, path.Dir(file))
-		if err != nil {
-			problems = append(problems, err)
-			continue
-		}
-		c.labs = append(c.labs, lab)
+	for _, b := range c.broken {
+		problems = append(problems, b.Err)
 	}
 	if len(problems) > 0 {
 		return nil, errors.Join(problems...)
 	}
-	slices.SortFunc(c.labs, func(a, b *Lab) int {
-		return strings.Compare(fmt.Sprintf("%s %4d %s", a.Track, a.Order, a.ID), fmt.Sprintf("%s %4d %s", b.Track, b.Order, b.ID))
-	})
 	return c, nil
 }
 
@@ -72,6 +64,7 @@ type loader struct {
 	schema  *jsonschema.Schema
 	printer *message.Printer
 	writer  *writer
+	bytes   int64 // read so far
 }
 
 func newLoader() (*loader, error) {
@@ -100,43 +93,64 @@ func newLoader() (*loader, error) {
 	return l, nil
 }
 
+// catalog loads all folders, or one, and leaves out what is broken.
+func (l *loader) catalog(fsys fs.FS, only string) (*Catalog, error) {
+	ids, err := folders(fsys, only)
+	if err != nil {
+		return nil, err
+	}
+	c := &Catalog{}
+	for _, id := range ids {
+		lab, err := l.lab(fsys, id)
+		if err != nil {
+			c.broken = append(c.broken, Broken{id, err})
+			continue
+		}
+		c.labs = append(c.labs, lab)
+	}
+	c.sort()
+	return c, nil
+}
+
 // lab loads one folder.
 func (l *loader) lab(fsys fs.FS, folder string) (*Lab, error) {
 	file := path.Join(folder, "lab.yaml")
-	raw, problems := l.file(fsys, file)
+	raw, spots, problems := l.file(fsys, file)
 	if len(problems) > 0 {
 		return nil, errors.Join(problems...)
 	}
-	if raw.ID != folder {
-		return nil, &Problem{file, 1, 1, fmt.Sprintf("the lab %q must be in a folder of that name, not in %q", raw.ID, folder), ""}
+	if raw.ID.Text != folder {
+		return nil, &Problem{file, raw.ID.Line, raw.ID.Column, fmt.Sprintf("the lab %q is in a folder called %q: give both the same name", raw.ID.Text, folder), ""}
 	}
-	lab := &Lab{ID: raw.ID, Track: raw.Track, Order: raw.Order, Minutes: raw.Minutes, plans: map[string]*Plan{}}
-	variants := []variantFile{{}}
-	for _, v := range raw.Variants {
-		lab.Variants = append(lab.Variants, v.ID)
-		variants = append(variants, v)
-	}
-	texts, problems := l.texts(fsys, folder, raw)
+	lab := &Lab{ID: raw.ID.Text, Track: raw.Track, Order: raw.Order, Minutes: raw.Minutes, plans: map[string]*Plan{}}
+	src := &source{loader: l, file: file, raw: raw}
+	var spoken []located
+	src.texts, spoken, problems = l.texts(fsys, folder, raw)
 	lab.Lacks = map[string][]string{}
 	for _, lang := range Languages() {
-		lab.Lacks[lang] = slices.DeleteFunc(wanted(raw), func(key string) bool { return strings.TrimSpace(texts[lang][key].text) != "" })
+		lab.Lacks[lang] = slices.DeleteFunc(wanted(raw), func(key string) bool { return strings.TrimSpace(src.texts[lang][key].text) != "" })
 	}
+	variants := append([]variantFile{{}}, raw.Variants...)
 	for _, v := range variants {
-		b := &builder{loader: l, file: file, raw: raw, variant: v.ID, sub: newSubstitution(v.Replace)}
-		plan := b.plan()
-		for key, used := range b.sub.used {
-			if !used {
-				b.fail(spot{Line: 1, Column: 1}, "", "%q is replaced, but stands nowhere in the lab", key)
-			}
+		if v.ID != "" {
+			lab.Variants = append(lab.Variants, v.ID)
 		}
-		for lang, own := range texts {
-			plan.texts[lang] = l.writer.text(lang, raw, own, texts[languages[0].String()], b.sub)
+		plan, bad := src.plan(v.ID, newSubstitution(v.Replace))
+		plan.texts = map[string]Text{}
+		for lang := range src.texts {
+			plan.texts[lang] = src.text(lang, plan.sub)
 		}
+		bad = append(bad, src.idle(plan.sub)...)
 		lab.plans[v.ID] = plan
-		problems = append(problems, b.problems...)
-		if len(b.problems) > 0 {
+		problems = append(problems, bad...)
+		if len(bad) > 0 {
 			break // a variant would only repeat them
 		}
+	}
+	if raw.Personal != nil {
+		drawing := newDrawing(file, raw, append(spots, spoken...))
+		problems = append(problems, drawing.problems...)
+		lab.personal = &personal{source: src, drawing: drawing, plans: map[string]*Plan{}}
 	}
 	if len(problems) > 0 {
 		return nil, errors.Join(problems...)
@@ -144,28 +158,59 @@ func (l *loader) lab(fsys fs.FS, folder string) (*Lab, error) {
 	return lab, nil
 }
 
+// source is a lab as it was read, of which plans are made.
+type source struct {
+	*loader
+	file  string
+	raw   *labFile
+	texts map[string]passages // by language
+}
+
+// plan makes the plan of one variant.
+func (s *source) plan(variant string, sub substitution) (*Plan, []error) {
+	b := &builder{loader: s.loader, file: s.file, raw: s.raw, variant: variant, sub: sub}
+	plan := b.plan()
+	plan.source, plan.sub = s, b.sub
+	return plan, b.problems
+}
+
+// text is what the lab says in a language.
+func (s *source) text(lang string, sub substitution) Text {
+	return s.writer.text(lang, s.raw, s.texts[lang], s.texts[languages[0].String()], sub)
+}
+
+// idle finds what a variant replaces in vain.
+func (s *source) idle(sub substitution) (problems []error) {
+	for _, key := range slices.Sorted(maps.Keys(sub.used)) {
+		if !sub.used[key] {
+			problems = append(problems, &Problem{s.file, 1, 1, fmt.Sprintf("%q is replaced, but stands nowhere in the lab", key), ""})
+		}
+	}
+	return problems
+}
+
 // file reads and validates the form of a lab.yaml.
-func (l *loader) file(fsys fs.FS, file string) (*labFile, []error) {
-	b, err := fs.ReadFile(fsys, file)
+func (l *loader) file(fsys fs.FS, file string) (*labFile, []located, []error) {
+	b, err := l.read(fsys, file)
 	if err != nil {
-		return nil, []error{fmt.Errorf("labs: %w", err)}
+		return nil, nil, []error{err}
 	}
 	doc, problems := readYAML(file, b)
 	if len(problems) > 0 {
-		return nil, problems
+		return nil, nil, problems
 	}
 	if err := l.schema.Validate(doc.value()); err != nil {
 		var invalid *jsonschema.ValidationError
 		if !errors.As(err, &invalid) {
-			return nil, []error{fmt.Errorf("%s: %w", file, err)}
+			return nil, nil, []error{fmt.Errorf("%s: %w", file, err)}
 		}
-		return nil, l.invalid(doc, invalid)
+		return nil, nil, l.invalid(doc, invalid)
 	}
 	var raw labFile
 	if err := doc.root.Decode(&raw); err != nil {
-		return nil, []error{yamlProblem(file, err)}
+		return nil, nil, []error{yamlProblem(file, err)}
 	}
-	return &raw, nil
+	return &raw, doc.spots(), nil
 }
 
 // invalid turns the schema's verdict into problems with places.
@@ -201,24 +246,28 @@ func (l *loader) invalid(doc *document, e *jsonschema.ValidationError) []error {
 }
 
 // texts reads the files of all languages.
-func (l *loader) texts(fsys fs.FS, folder string, raw *labFile) (map[string]passages, []error) {
+func (l *loader) texts(fsys fs.FS, folder string, raw *labFile) (_ map[string]passages, spoken []located, _ []error) {
 	out := map[string]passages{}
 	var problems []error
 	keys := wanted(raw)
 	for i, lang := range Languages() {
 		file := path.Join(folder, lang+".md")
-		b, err := fs.ReadFile(fsys, file)
+		b, err := l.read(fsys, file)
 		if errors.Is(err, fs.ErrNotExist) && i > 0 {
 			continue
 		}
+		if errors.Is(err, fs.ErrNotExist) {
+			err = &Problem{file, 1, 1, "this file is missing: it has the lab's words, in English first", ""}
+		}
 		if err != nil {
-			problems = append(problems, fmt.Errorf("labs: %w", err))
+			problems = append(problems, err)
 			continue
 		}
+		spoken = append(spoken, located{file, spot{string(b), 1, 1, true}})
 		p, bad := readPassages(file, b)
 		out[lang] = p
 		problems = append(problems, bad...)
 		problems = append(problems, judgeTexts(file, p, keys, i == 0)...)
 	}
-	return out, problems
+	return out, spoken, problems
 }

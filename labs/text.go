@@ -2,6 +2,7 @@ package labs
 
 import (
 	"bytes"
+	"cmp"
 	"fmt"
 	"html"
 	"maps"
@@ -65,12 +66,15 @@ func Negotiate(accept string) string {
 // Text is what the lab says in the language; where it has no words, English.
 func (p *Plan) Text(lang string) Text {
 	base, _, _ := strings.Cut(lang, "-")
-	for _, l := range []string{lang, base} {
+	for _, l := range []string{lang, base, languages[0].String()} {
 		if t, ok := p.texts[l]; ok {
 			return t
 		}
+		if _, ok := p.source.texts[l]; ok {
+			return p.source.text(l, p.sub)
+		}
 	}
-	return p.texts[languages[0].String()]
+	return Text{}
 }
 
 // passages are the parts of a text file by their keys: "title", "summary",
@@ -96,7 +100,7 @@ var (
 // and "### after".
 func readPassages(file string, b []byte) (passages, []error) {
 	if len(b) > maxFile {
-		return nil, []error{&Problem{file, 1, 1, fmt.Sprintf("the file has %d bytes; %d are allowed", len(b), maxFile), ""}}
+		return nil, []error{tooLarge(file, int64(len(b)))}
 	}
 	var (
 		out      = passages{}
@@ -251,6 +255,9 @@ func (w *writer) text(lang string, lab *labFile, own, fallback passages, sub sub
 	for _, v := range lab.Variants {
 		t.Variants[v.ID] = w.plain(get("variant/" + v.ID))
 	}
+	if lab.Personal != nil {
+		t.Variants[Personal] = cmp.Or(personalTitles[lang], personalTitles[languages[0].String()])
+	}
 	for _, s := range lab.Steps {
 		step := "step/" + s.ID.Text
 		st := StepText{Title: w.plain(get(step)), Body: w.html(get(step + "/text")), After: w.html(get(step + "/after")),
@@ -261,7 +268,7 @@ func (w *writer) text(lang string, lab *labFile, own, fallback passages, sub sub
 		if s.Predict != nil {
 			st.Question = w.html(get(step + "/predict"))
 			for _, o := range s.Predict.Options {
-				st.Options[o] = w.plain(get(step + "/option/" + o))
+				st.Options[sub.apply(o)] = w.plain(get(step + "/option/" + o))
 			}
 		}
 		t.Steps[s.ID.Text] = st

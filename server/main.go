@@ -51,15 +51,16 @@ func main() {
 
 // settings are what the flags and the environment say.
 type settings struct {
-	addr, data, sandbox, engineURL, listen string
-	maxSessions                            int
-	idle, total                            time.Duration
-	verbose                                bool
+	addr, data, sandbox, engineURL, listen, labs string
+	maxSessions                                  int
+	idle, total                                  time.Duration
+	verbose                                      bool
 }
 
 func (c *settings) flags(f *flag.FlagSet) {
 	f.StringVar(&c.addr, "addr", env("KABEL_ADDR", "127.0.0.1:8080"), "`address` to listen on (KABEL_ADDR)")
 	f.IntVar(&c.maxSessions, "max-sessions", 300, "how many sessions may have a world at once")
+	f.StringVar(&c.labs, "labs", env("KABEL_LABS", ""), "`directory` of more labs, one folder each, beside the built-in ones (KABEL_LABS)")
 	f.DurationVar(&c.idle, "idle", 30*time.Minute, "how long a session where nobody is keeps its world, which is built again when they come back; 0: for ever")
 	f.DurationVar(&c.total, "total", 8*time.Hour, "how long a session may have a world in all, before it ends; 0: for ever")
 	f.StringVar(&c.data, "data", env("KABEL_DATA", defaultData()), "`directory` for sessions and progress (KABEL_DATA)")
@@ -105,14 +106,24 @@ func logger(w io.Writer, verbose bool) *slog.Logger {
 }
 
 func serve(ctx context.Context, c settings, stdout io.Writer, log *slog.Logger) (err error) {
+	// The directory is opened with the rights that we still have, and read
+	// without them.
+	more, err := openLabs(c.labs)
+	if err != nil {
+		return err
+	}
+	defer func() { err = errors.Join(err, more.Close()) }()
 	b, err := openBackend(ctx, c, log)
 	if err != nil {
 		return err
 	}
 	defer func() { err = errors.Join(err, b.Close()) }()
-	catalog, err := labs.BuiltIn()
+	catalog, err := more.Load()
 	if err != nil {
 		return err
+	}
+	for _, left := range catalog.Broken() {
+		log.Warn("a lab is left out", "lab", left.ID, "err", left.Err)
 	}
 	records, err := b.engine.Store(ctx, "sessions")
 	if err != nil {
@@ -155,6 +166,38 @@ func serve(ctx context.Context, c settings, stdout io.Writer, log *slog.Logger) 
 		return errors.Join(err, srv.Close())
 	}
 	return nil
+}
+
+// library is the built-in labs and those of a directory, if there is one.
+type library struct{ folder *labs.Folder }
+
+func openLabs(dir string) (library, error) {
+	if dir == "" {
+		return library{}, nil
+	}
+	f, err := labs.OpenFolder(dir)
+	return library{f}, err
+}
+
+// Load reads all labs anew.
+func (l library) Load() (*labs.Catalog, error) {
+	catalog, err := labs.BuiltIn()
+	if err != nil || l.folder == nil {
+		return catalog, err
+	}
+	more, err := l.folder.Load()
+	if err != nil {
+		return nil, err
+	}
+	return catalog.With(more), nil
+}
+
+// Close lets go of the directory.
+func (l library) Close() error {
+	if l.folder == nil {
+		return nil
+	}
+	return l.folder.Close()
 }
 
 // backend is the engine and the host behind it.

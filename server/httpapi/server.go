@@ -21,6 +21,7 @@ import (
 	"github.com/prometheus/client_golang/prometheus"
 	"github.com/prometheus/client_golang/prometheus/promhttp"
 
+	"kabel/sandbox/host"
 	"kabel/server/session"
 )
 
@@ -124,14 +125,25 @@ func writeProblem(w http.ResponseWriter, r *http.Request, p *Problem) {
 	json.NewEncoder(w).Encode(p.in(r.Header.Get("Accept-Language"))) // the client may be gone: nothing to do about it
 }
 
+// readiness is what /readyz tells.
+type readiness struct {
+	host.Status
+	// LabsLeftOut has the labs of KABEL_LABS that have mistakes, and which.
+	LabsLeftOut map[string][]string `json:"labs_left_out"`
+}
+
 func (s *Server) ready(w http.ResponseWriter, r *http.Request) {
 	status, err := s.sessions.Host().Status(r.Context())
 	if err != nil {
 		writeProblem(w, r, s.problemOf(r.Context(), err))
 		return
 	}
+	ready := readiness{Status: status, LabsLeftOut: map[string][]string{}}
+	for _, b := range s.sessions.Labs().Broken() {
+		ready.LabsLeftOut[b.ID] = strings.Split(b.Err.Error(), "\n")
+	}
 	w.Header().Set("Content-Type", "application/json")
-	json.NewEncoder(w).Encode(status)
+	json.NewEncoder(w).Encode(ready)
 }
 
 func (s *Server) metrics() *prometheus.Registry {

@@ -19,6 +19,9 @@ func showLab(l *labs.Lab, plan *labs.Plan, language string) Lab {
 	for _, id := range variants {
 		out.Variants = append(out.Variants, LabVariant{ID: id, Title: cmp.Or(text.Variants[id], "Default")})
 	}
+	if l.Personal() {
+		out.Variants = append(out.Variants, LabVariant{ID: labs.Personal, Title: text.Variants[labs.Personal]})
+	}
 	for _, step := range plan.Steps {
 		words := text.Steps[step.ID]
 		shown := LabStep{ID: step.ID, Title: words.Title, Text: words.Body, After: words.After, Commands: []LabCommand{}, Probes: step.Probes}

@@ -9,6 +9,7 @@ import (
 	"fmt"
 	"runtime"
 	"slices"
+	"strings"
 	"sync"
 	"time"
 
@@ -47,7 +48,9 @@ type Options struct {
 	Sessions *session.Registry
 	// Ways that the solution is played; empty: all.
 	Ways []Way
-	// Variants by their ids, session.DefaultVariant among them; empty: all.
+	// Variants by their ids, session.DefaultVariant among them; empty: all that
+	// the author wrote. Of the personal ones, those that are named are proved;
+	// labs.Personal stands for one of them.
 	Variants []string
 	// Step narrows the proof to the step of that id.
 	Step string
@@ -76,10 +79,7 @@ func Run(ctx context.Context, o Options, chosen []*labs.Lab) (*Report, error) {
 	report := &Report{}
 	var units [3][]unit // the longest first, so that none is left alone at the end
 	for _, lab := range chosen {
-		for _, variant := range append([]string{session.DefaultVariant}, lab.Variants...) {
-			if len(o.Variants) > 0 && !slices.Contains(o.Variants, variant) {
-				continue
-			}
+		for _, variant := range o.variants(lab) {
 			_, plan, err := o.Sessions.Plan(lab.ID, variant)
 			if err != nil {
 				return nil, err
@@ -116,6 +116,27 @@ func Run(ctx context.Context, o Options, chosen []*labs.Lab) (*Report, error) {
 	}
 	report.Seconds = time.Since(start).Seconds()
 	return report, err
+}
+
+// personalSeed is the personal variant that is proved unless another is named:
+// always the same, so that what fails can be repeated.
+const personalSeed = labs.Personal + "-7f3a9c"
+
+// variants are those of a lab that are to be proved.
+func (o Options) variants(lab *labs.Lab) (out []string) {
+	all := append([]string{session.DefaultVariant}, lab.Variants...)
+	if len(o.Variants) == 0 {
+		return all
+	}
+	for _, v := range o.Variants {
+		switch {
+		case slices.Contains(all, v), lab.Personal() && strings.HasPrefix(v, labs.Personal+"-"):
+			out = append(out, v)
+		case lab.Personal() && v == labs.Personal:
+			out = append(out, personalSeed)
+		}
+	}
+	return out
 }
 
 // run is what all the players of a proof share.

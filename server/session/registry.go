@@ -15,6 +15,7 @@ import (
 	"slices"
 	"strings"
 	"sync"
+	"sync/atomic"
 	"time"
 
 	"kabel/labs"
@@ -85,7 +86,7 @@ func (r *Registry) Plan(lab, variant string) (*labs.Lab, *labs.Plan, error) {
 		}
 		return free.Plan()
 	}
-	l := r.labs.Lab(lab)
+	l := r.Labs().Lab(lab)
 	if l == nil {
 		return nil, nil, &Problem{Code: CodeNoLab, Subject: lab}
 	}
@@ -117,7 +118,7 @@ type Options struct {
 // Registry is all the sessions of a server.
 type Registry struct {
 	host    host.Host
-	labs    *labs.Catalog
+	labs    atomic.Pointer[labs.Catalog]
 	records Records
 	log     *slog.Logger
 	max     int
@@ -135,7 +136,8 @@ type Registry struct {
 // Open finds the sessions that were kept, takes over the worlds of theirs that
 // still live, and destroys worlds that belong to nobody.
 func Open(ctx context.Context, o Options) (*Registry, error) {
-	r := &Registry{host: o.Host, labs: o.Labs, records: o.Records, log: o.Log, max: o.MaxSessions, idle: o.Idle, total: o.Total, sessions: map[string]*Session{}}
+	r := &Registry{host: o.Host, records: o.Records, log: o.Log, max: o.MaxSessions, idle: o.Idle, total: o.Total, sessions: map[string]*Session{}}
+	r.labs.Store(o.Labs)
 	if r.max == 0 {
 		r.max = 300
 	}
@@ -219,7 +221,7 @@ func (r *Registry) newSession(rec record) (*Session, error) {
 }
 
 // Labs is the catalogue.
-func (r *Registry) Labs() *labs.Catalog { return r.labs }
+func (r *Registry) Labs() *labs.Catalog { return r.labs.Load() }
 
 // Host is where the worlds are.
 func (r *Registry) Host() host.Host { return r.host }
@@ -246,10 +248,14 @@ func (r *Registry) all() []*Session {
 }
 
 // Create starts a session; when it returns, its world stands. The token is the
-// learner's key to it and is not kept.
+// learner's key to it and is not kept. For the variant labs.Personal a seed is
+// drawn.
 func (r *Registry) Create(ctx context.Context, lab, variant, language string) (s *Session, token string, err error) {
 	if _, worlds, _ := r.Counts(); worlds >= r.max {
 		return nil, "", &Problem{Code: CodeFull}
+	}
+	if l := r.Labs().Lab(lab); l != nil && l.Personal() && variant == labs.Personal {
+		variant = labs.DrawPersonal()
 	}
 	token, hash := newToken()
 	s, err = r.newSession(record{ID: newID(), TokenHash: hash, Lab: lab, Variant: variant, Language: language, Created: time.Now().UTC()})
