@@ -63,19 +63,16 @@ func ParseFree(variant string) (Free, error) {
 // Plan makes the lab and the plan of a choice.
 func (f Free) Plan() (*Lab, *Plan, error) {
 	raw := f.file()
-	l := &loader{writer: newWriter()}
-	b := &builder{loader: l, file: FreePlay, raw: raw}
-	plan := b.plan()
+	src := &source{loader: &loader{writer: newWriter()}, file: FreePlay, raw: raw}
+	plan, problems := src.plan("", substitution{})
 	sub, err := fs.Sub(apart, "apart")
 	if err != nil {
 		return nil, nil, fmt.Errorf("free play: %w", err)
 	}
-	texts, problems := l.texts(sub, FreePlay, raw)
-	if err := errors.Join(append(problems, b.problems...)...); err != nil {
+	texts, _, bad := src.loader.texts(sub, FreePlay, raw)
+	src.texts = texts
+	if err := errors.Join(append(problems, bad...)...); err != nil {
 		return nil, nil, err
-	}
-	for lang, own := range texts {
-		plan.texts[lang] = l.writer.text(lang, raw, own, texts[languages[0].String()], b.sub)
 	}
 	plan.Variant = f.Variant()
 	return &Lab{ID: FreePlay, plans: map[string]*Plan{plan.Variant: plan}}, plan, nil
@@ -86,7 +83,7 @@ func (f Free) Plan() (*Lab, *Plan, error) {
 // where a router joins the hosts, the third number counts their networks. The
 // internet knows the way back to all of these, but not to a container's.
 func (f Free) file() *labFile {
-	raw := &labFile{ID: FreePlay}
+	raw := &labFile{ID: spot{Text: FreePlay}}
 	var r1 []linkFile
 	port := func(gateway string) string {
 		name := "eth" + strconv.Itoa(len(r1))

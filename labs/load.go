@@ -122,6 +122,9 @@ func (l *loader) lab(fsys fs.FS, folder string) (*Lab, error) {
 	if raw.ID.Text != folder {
 		return nil, &Problem{file, raw.ID.Line, raw.ID.Column, fmt.Sprintf("the lab %q is in a folder called %q: give both the same name", raw.ID.Text, folder), ""}
 	}
+	if raw.ID.Text == FreePlay {
+		return nil, &Problem{file, raw.ID.Line, raw.ID.Column, fmt.Sprintf("%q is Kabel's own: give the lab another id, and its folder the same name", FreePlay), ""}
+	}
 	lab := &Lab{ID: raw.ID.Text, Track: raw.Track, Order: raw.Order, Minutes: raw.Minutes, plans: map[string]*Plan{}}
 	src := &source{loader: l, file: file, raw: raw}
 	var spoken []located
