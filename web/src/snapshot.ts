@@ -49,6 +49,17 @@ export function splitLink(id: LinkId): { node: NodeId; name: string } {
   return colon < 0 ? { node: id, name: '' } : { node: id.slice(0, colon), name: id.slice(colon + 1) };
 }
 
+/** A cable by its ends, whichever is named first; its first part is an interface's id. */
+export const cableId = (a: LinkId, b: LinkId): string => [a, b].toSorted().join('=');
+
+/** The ends of a cable, or null where the id is none of a cable. */
+export function endsOf(id: string): [LinkId, LinkId] | null {
+  const [a, b] = id.split('=', 2);
+  return a?.includes(':') && b?.includes(':') ? [a, b] : null;
+}
+
+export const isDefault = (dst: string): boolean => dst === '0.0.0.0/0' || dst === '::/0';
+
 export type LinkState = 'up' | 'no-carrier' | 'down';
 
 export function linkState(l: Netdev): LinkState {

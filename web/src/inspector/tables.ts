@@ -1,5 +1,5 @@
 import type { Key } from '../i18n/index.svelte';
-import { linkState, netnsOf, type LinkState } from '../snapshot';
+import { isDefault, linkState, netnsOf, type LinkState } from '../snapshot';
 import type { Netdev, Node } from '../wire';
 
 /** One cell: plain text, a state with its sign, or a key of the dictionary. */
@@ -31,8 +31,6 @@ export function onNode(node: Node, command: string): string {
 }
 
 const text = (v: string | number | undefined): string => (v === undefined ? '' : String(v));
-
-export const isDefault = (dst: string): boolean => dst === '0.0.0.0/0' || dst === '::/0';
 
 /** The tables of a node, or what of them concerns one of its interfaces. Empty ones are left in: nothing is an answer too. */
 export function tablesOf(node: Node, link?: Netdev): Table[] {

@@ -1,7 +1,7 @@
 // What a person would say of the difference between two states of the kernel.
 import type { Key, Params } from '../i18n/index.svelte';
-import { chainCommand, isDefault, onNode } from '../inspector/tables';
-import { linkId, linkState, machineOf, netnsOf, shownAddresses } from '../snapshot';
+import { chainCommand, onNode } from '../inspector/tables';
+import { isDefault, linkId, linkState, machineOf, netnsOf, shownAddresses } from '../snapshot';
 import type {
   Chain,
   FdbEntry,

@@ -1,7 +1,7 @@
 import { netnsOf } from '../snapshot';
-import type { LinkId, Node } from '../wire';
-import { cut, flow, monoWidth, sansWidth, type Point } from './geometry';
-import { addressLines, chipSize, column, labelRoom, linkItem, nodeItem, portItem } from './items';
+import type { LinkId, Node, NodeId } from '../wire';
+import { cut, flow, monoWidth, sansWidth, type Box, type Point } from './geometry';
+import { addressLines, chipSize, column, gap, labelRoom, linkItem, nodeItem, portItem } from './items';
 import type { Item } from './picture';
 import type { End, World } from './world';
 
@@ -9,11 +9,11 @@ export const isVeth = (e: End): boolean => e.link.kind === 'veth';
 
 /** Which interfaces of a namespace have their cable leaving at the bottom edge. */
 const leaves = (e: End, w: World): boolean => {
-  const far = w.far(e);
-  return isVeth(e) && far !== undefined && far.node.id !== e.node.id;
+  const other = isVeth(e) ? w.far(e) : w.lower(e);
+  return other !== undefined && other.node.id !== e.node.id;
 };
 
-export interface Container {
+interface Container {
   node: Node;
   ports: End[];
   chips: End[];
@@ -21,21 +21,53 @@ export interface Container {
   h: number;
 }
 
-export function measureContainer(node: Node, w: World): Container {
+/** Namespaces side by side; many in rows, then each cable goes down in a lane of its own. */
+export interface Grid {
+  rows: Container[][];
+  w: number;
+  h: number;
+  draw: (x: number, y: number) => Drawn;
+}
+interface Drawn {
+  items: Item[];
+  /** Where each cable leaves its namespace. */
+  sky: Map<LinkId, Point>;
+  boxes: Map<NodeId, Box>;
+}
+
+const atMostBeside = 8;
+const rowGap = 36;
+
+export function gridOf(namespaces: Node[], w: World, laneOf: (e: End) => number): Grid {
+  const flat = namespaces.map((n) => measure(n, w, false));
+  const beside = sideBySide(flat);
+  if (flat.length <= atMostBeside) return beside;
+  const rows = inRows(
+    namespaces.map((n) => measure(n, w, true)),
+    laneOf,
+  );
+  return rows.w < beside.w * 0.8 ? rows : beside;
+}
+
+function measure(node: Node, w: World, inLanes: boolean): Container {
   const ends = w.ends(node);
   const ports = ends.filter((e) => leaves(e, w));
   const chips = ends.filter((e) => !leaves(e, w));
   const chipsWidth = chips.reduce((sum, e) => sum + chipSize(e).w + 6, 0);
-  const title = Math.min(220, sansWidth(netnsOf(node.id)) + 28);
-  const width = Math.max(150, ports.length * column, Math.min(3 * column, title + chipsWidth + 8));
-  const lines = Math.max(0, ...ports.map((e) => addressLines(e.link).length));
+  const width = Math.max(
+    150,
+    inLanes ? 0 : ports.length * column,
+    Math.min(3 * column, titleRoom(node) + chipsWidth + 8),
+  );
+  const each = ports.map((e) => addressLines(e.link).length);
+  const lines = inLanes ? each.reduce((a, b) => a + b, 0) : Math.max(0, ...each);
   const chipRows = flow(
     chips.map((e) => chipSize(e)),
     width - 28,
     6,
   ).rows;
   // Chips stand beside the title where they fit in the same line.
-  const beside = title + chipsWidth <= width - 8;
+  const beside = titleRoom(node) + chipsWidth <= width - 8;
   return {
     node,
     ports,
@@ -45,38 +77,121 @@ export function measureContainer(node: Node, w: World): Container {
   };
 }
 
-export function drawContainer(
-  c: Container,
-  x: number,
-  y: number,
-  h: number,
-): { items: Item[]; ports: Map<LinkId, Point> } {
-  const box = { x, y, w: c.w, h };
+const titleRoom = (n: Node): number => Math.min(220, sansWidth(netnsOf(n.id)) + 28);
+
+function sideBySide(row: Container[]): Grid {
+  const h = Math.max(0, ...row.map((c) => c.h));
+  const width = row.reduce((sum, c) => sum + c.w + gap, -gap);
+  const draw = (left: number, y: number): Drawn => {
+    const out: Drawn = { items: [], sky: new Map(), boxes: new Map() };
+    let x = left;
+    for (const c of row) {
+      drawBox(out, c, { x, y, w: c.w, h });
+      drawPorts(out, c, { x, y, w: c.w, h });
+      x += c.w + gap;
+    }
+    return out;
+  };
+  return { rows: row.length ? [row] : [], w: width, h, draw };
+}
+
+/** The higher a namespace stands in its column the wider it is, so that its cables fall beside those below. */
+function inRows(all: Container[], laneOf: (e: End) => number): Grid {
+  const columns = Math.max(5, Math.ceil(Math.sqrt(all.length * 1.2)));
+  const rows: Container[][] = [];
+  for (let i = 0; i < all.length; i += columns) rows.push(all.slice(i, i + columns));
+  const heights = rows.map((row) => Math.max(...row.map((c) => c.h)));
+  const cells = Array.from({ length: columns }, (_, at) => {
+    const cells = rows.flatMap((row) => row[at] ?? []).reverse(); // the lowest first
+    const base = Math.max(...cells.map((c) => c.w));
+    let reach = base;
+    const placed = cells.map((c, depth) => {
+      const central = depth === 0 && c.ports.length < 2;
+      const lanes = (central ? [] : c.ports).map((e) => {
+        const middle = reach + laneOf(e) / 2;
+        reach += laneOf(e);
+        return middle;
+      });
+      return { c, w: reach, lanes };
+    });
+    return { placed: new Map(placed.map((p) => [p.c, p])), w: reach };
+  });
+  const width = cells.reduce((sum, c) => sum + c.w + gap, -gap);
+  const height = heights.reduce((sum, h) => sum + h + rowGap, -rowGap);
+
+  const draw = (left: number, top: number): Drawn => {
+    const out: Drawn = { items: [], sky: new Map(), boxes: new Map() };
+    let y = top;
+    rows.forEach((row, r) => {
+      let x = left;
+      row.forEach((c, k) => {
+        const cell = cells[k] as (typeof cells)[0];
+        const p = cell.placed.get(c) as { w: number; lanes: number[] };
+        const box = { x, y, w: p.w, h: heights[r] as number };
+        drawBox(out, c, box);
+        if (p.lanes.length) drawLanes(out, c, box, p.lanes);
+        else drawPorts(out, c, box);
+        x += cell.w + gap;
+      });
+      y += (heights[r] as number) + rowGap;
+    });
+    return out;
+  };
+  return { rows, w: width, h: height, draw };
+}
+
+/** The box of a namespace with its name and the interfaces that lead nowhere. */
+function drawBox(out: Drawn, c: Container, box: Box): void {
+  const { x, y, w } = box;
   const chipsWidth = c.chips.reduce((sum, e) => sum + chipSize(e).w + 6, 0);
-  const title = Math.min(220, sansWidth(netnsOf(c.node.id)) + 28);
-  const beside = title + chipsWidth <= c.w - 8;
-  const items: Item[] = [
-    nodeItem(c.node, 'netns', box, { x: x + 14, y: y + 25 }, beside ? title - 24 : c.w - 28),
-  ];
+  const title = titleRoom(c.node);
+  const beside = title + chipsWidth <= w - 8;
+  out.items.push(nodeItem(c.node, 'netns', box, { x: x + 14, y: y + 25 }, beside ? title - 24 : w - 28));
+  out.boxes.set(c.node.id, box);
   const sizes = c.chips.map((e) => chipSize(e));
-  const placed = beside ? flow(sizes, chipsWidth + 1, 6) : flow(sizes, c.w - 28, 6);
-  const origin = beside ? { x: x + c.w - 8 - chipsWidth, y: y + 9 } : { x: x + 14, y: y + 38 };
+  const placed = beside ? flow(sizes, chipsWidth + 1, 6) : flow(sizes, w - 28, 6);
+  const origin = beside ? { x: x + w - 8 - chipsWidth, y: y + 9 } : { x: x + 14, y: y + 38 };
   c.chips.forEach((e, i) => {
     const at = placed.at[i] as Point;
     const size = sizes[i] as { w: number; h: number };
-    items.push(linkItem(e, 'chip', { x: origin.x + at.x, y: origin.y + at.y, ...size }, size.w - 22));
+    out.items.push(linkItem(e, 'chip', { x: origin.x + at.x, y: origin.y + at.y, ...size }, size.w - 22));
   });
-  const ports = new Map<LinkId, Point>();
-  const cell = c.w / Math.max(1, c.ports.length);
+}
+
+/** The ports of a namespace that has nothing below it, each over its own part of the edge. */
+function drawPorts(out: Drawn, c: Container, box: Box): void {
+  const cell = box.w / Math.max(1, c.ports.length);
+  const bottom = box.y + box.h;
   c.ports.forEach((e, i) => {
-    const px = x + cell * (i + 0.5);
-    const port = portItem(e, { x: px, y: y + h }, 'south', labelRoom);
+    const x = box.x + cell * (i + 0.5);
+    const port = portItem(e, { x, y: bottom }, 'south', Math.min(labelRoom, cell - 34));
     const lines = addressLines(e.link).map((l) => cut(l, cell - 22, monoWidth));
-    const left = c.ports.length === 1 ? x + 14 : px - Math.max(0, ...lines.map((l) => monoWidth(l))) / 2;
+    const left = c.ports.length === 1 ? box.x + 14 : x - Math.max(0, ...lines.map((l) => monoWidth(l))) / 2;
     port.lines = lines;
-    if (port.label) port.label.lines = { x: left, y: y + h - 12 - 16 * (lines.length - 1) };
-    items.push(port);
-    ports.set(e.id, { x: px, y: y + h });
+    if (port.label) port.label.lines = { x: left, y: bottom - 12 - 16 * (lines.length - 1) };
+    out.items.push(port);
+    out.sky.set(e.id, { x, y: bottom });
   });
-  return { items, ports };
+}
+
+/** The ports of a namespace in a column: each in its lane, its name on the side that is free. */
+function drawLanes(out: Drawn, c: Container, box: Box, lanes: number[]): void {
+  const bottom = box.y + box.h;
+  let low = bottom - 12;
+  c.ports.toReversed().forEach((e, k) => {
+    const i = c.ports.length - 1 - k;
+    const x = box.x + (lanes[i] as number);
+    const before = i > 0 ? box.x + (lanes[i - 1] as number) : box.x;
+    const port = portItem(e, { x, y: bottom }, 'south', x - before - 20);
+    const lines = addressLines(e.link).map((l) => cut(l, box.w - 28, monoWidth));
+    port.lines = lines;
+    low -= 16 * (lines.length - 1);
+    if (port.label) {
+      port.label.x = x - 11 - monoWidth(port.name, 11);
+      port.label.lines = { x: box.x + 14, y: low };
+    }
+    low -= 16;
+    out.items.push(port);
+    out.sky.set(e.id, { x, y: bottom });
+  });
 }

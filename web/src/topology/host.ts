@@ -1,312 +1,353 @@
 import type { LinkId } from '../wire';
-import { drawContainer, isVeth, measureContainer } from './container';
+import { gridOf, isVeth, type Grid } from './container';
 import { flow, lanes, monoWidth, sansWidth, type Box, type Point } from './geometry';
 import {
-  pad,
+  cable,
+  chipSize,
+  column,
+  drop,
   gap,
   head,
-  column,
   labelRoom,
-  slim,
-  pillGap,
   leastInner,
   legendWidth,
-  nodeItem,
-  linkItem,
   linesOf,
+  linkItem,
+  nodeItem,
+  pad,
+  pillGap,
   pillSize,
-  chipSize,
   portItem,
-  cable,
-  drop,
-  type Pin,
+  slim,
   type Drawing,
+  type Pin,
 } from './items';
-import { noticeWidth } from './notices';
+import { noticesOf, noticeWidth } from './notices';
+import { sortRoot, type RootParts } from './parts';
 import type { Cable, Item } from './picture';
+import { Translations } from './signs';
+import { placeStacks, rowWidth, stacked, stacksHeight, type Stack } from './stacks';
 import { underlay } from './tunnels';
 import type { End, Machine, World } from './world';
 
-/** What a machine's own namespace holds, by its place in the grammar. */
-interface RootParts {
-  chips: End[];
-  bars: End[];
-  /** Ports of a bridge whose cable comes from a namespace above. */
-  north: End[];
-  /** Pills whose cable comes from a namespace above. */
-  attached: End[];
-  /** Unplugged: cables with both ends here, one end perhaps in a bridge; single devices. */
-  loose: { ends: End[]; bar: End | null; port: End | null }[];
-  /** Both ends are ports of bridges here. */
-  loops: [End, End][];
-  tunnels: End[];
-  uplinks: End[];
-}
+const cord = 44; // of an unplugged cable
+const lane = 12;
+const wireRoom = 40; // beside what stands below a shared interface
 
-function sortRoot(m: Machine, w: World): RootParts {
-  const parts: RootParts = {
-    chips: [],
-    bars: [],
-    north: [],
-    attached: [],
-    loose: [],
-    loops: [],
-    tunnels: [],
-    uplinks: [],
-  };
-  const ends = w.ends(m.node);
-  const barOf = (e: End): End | null =>
-    ends.find((b) => b.link.name === e.link.master && b.link.kind === 'bridge') ?? null;
-  const seen = new Set<LinkId>();
-  for (const e of ends) {
-    if (seen.has(e.id)) continue;
-    const far = w.far(e);
-    if (e.link.kind === 'loopback') parts.chips.push(e);
-    else if (e.link.kind === 'bridge') parts.bars.push(e);
-    else if (w.wiredTo(e) !== undefined) parts.uplinks.push(e);
-    else if (isVeth(e) && far && far.node.id !== e.node.id) (barOf(e) ? parts.north : parts.attached).push(e);
-    else if (isVeth(e) && far) {
-      seen.add(far.id);
-      const [here, there] = [barOf(e), barOf(far)];
-      if (here && there) parts.loops.push([e, far]);
-      else if (here) parts.loose.push({ ends: [far], bar: here, port: e });
-      else if (there) parts.loose.push({ ends: [e], bar: there, port: far });
-      else parts.loose.push({ ends: [e, far], bar: null, port: null });
-    } else if (isVeth(e) || e.link.kind === 'dummy')
-      parts.loose.push({ ends: [e], bar: barOf(e), port: null });
-    else if (underlay(e, w) || tunnelKinds.has(e.link.kind)) parts.tunnels.push(e);
-    else parts.uplinks.push(e);
-  }
-  return parts;
-}
-
-const tunnelKinds = new Set(['vxlan', 'tun', 'tap', 'gre', 'gretap', 'ipip', 'sit', 'geneve', 'wireguard']);
-
+/** A machine with its namespaces over its own; `extra` is room that it is given so that a row is level. */
 export function drawHost(m: Machine, w: World, extra: number): Drawing {
-  const containers = m.namespaces.map((n) => measureContainer(n, w));
-  const parts = sortRoot(m, w);
-  const rowWidth = containers.reduce((sum, c) => sum + c.w + gap, -gap);
+  return new Host(m, w).draw(extra);
+}
 
-  // Columns of the lower section: what is carried stands over what carries it.
-  const stacks = parts.uplinks.map((base) => ({ base: base as End | null, top: [] as End[] }));
-  for (const t of parts.tunnels) {
-    const under = underlay(t, w);
-    const stack = under && stacks.find((s) => s.base?.id === under.id);
-    if (stack) stack.top.push(t);
-    else stacks.push({ base: null, top: [t] });
-  }
-  const topWidth = (s: (typeof stacks)[0]): number =>
-    s.top.reduce((sum, e) => sum + pillSize(e).w + gap, -gap);
-  const stackWidth = (s: (typeof stacks)[0]): number =>
-    Math.max(topWidth(s), s.base ? pillSize(s.base).w : 0);
-  const stacksWidth = stacks.reduce((sum, s) => sum + stackWidth(s) + gap, -gap);
-  const topHeight = Math.max(0, ...stacks.flatMap((s) => s.top.map((e) => pillSize(e).h)));
-  const baseHeight = Math.max(0, ...stacks.map((s) => (s.base ? pillSize(s.base).h : 0)));
-  const stacksHeight = topHeight + (topHeight && baseHeight ? pillGap : 0) + baseHeight;
+class Host {
+  readonly #parts: RootParts;
+  readonly #bars: End[];
+  readonly #grid: Grid;
+  readonly #stacks: Stack[];
+  readonly #translations: Translations;
+  readonly #items: Item[] = [];
+  readonly #cables: Cable[] = [];
+  readonly #pins = new Map<LinkId, Pin>();
+  readonly #barBoxes = new Map<LinkId, Box>();
+  #sky = new Map<LinkId, Point>();
+  #root: Box = { x: pad, y: 0, w: 0, h: 0 };
+  #y = 0;
 
-  const cord = 44;
-  const looseSizes = parts.loose.map((l) => ({
-    w: l.ends.reduce((sum, e) => sum + pillSize(e, slim).w + cord, -cord),
-    h: Math.max(...l.ends.map((e) => pillSize(e, slim).h)),
-  }));
-  // Lines between a bridge and what stands below it may not run through unplugged cables.
-  const isPort = (e: End): boolean => parts.bars.some((b) => b.link.name === e.link.master);
-  const apart = parts.loose.length > 0 && [...parts.uplinks, ...parts.tunnels].some(isPort);
-  const looseRoom = apart
-    ? 1
-    : Math.max(rowWidth, stacksWidth, leastInner - 2 * pad, parts.loose.length > 3 ? 640 : 0);
-  const loose = flow(looseSizes, looseRoom, gap);
-  const lowerWidth = apart ? loose.w + gap + stacksWidth : Math.max(loose.w, stacksWidth);
-
-  const barTitles = parts.bars.map(
-    (b) => Math.max(sansWidth(b.link.name), ...linesOf(b.link).map((l) => monoWidth(l))) + 60,
-  );
-  const header = 62 + sansWidth(m.node.id, 17) + noticeWidth(m.node) + parts.chips.length * 60;
-  const inner = Math.max(leastInner, header - pad, rowWidth, lowerWidth + 2 * pad, ...barTitles);
-
-  const items: Item[] = [];
-  const cables: Cable[] = [];
-  const pins = new Map<LinkId, Pin>();
-  const card = { x: 0, y: 0, w: inner + 2 * pad, h: 0 };
-  const machine = nodeItem(m.node, 'host', card, { x: 48, y: 34 }, card.w - 150);
-  const netnsItems: Item[] = [];
-
-  // Namespaces, side by side over the root namespace.
-  const sky = new Map<LinkId, Point>();
-  const containerHeight = Math.max(0, ...containers.map((c) => c.h));
-  let x = pad + (inner - rowWidth) / 2;
-  for (const c of containers) {
-    const drawn = drawContainer(c, x, head, containerHeight);
-    netnsItems.push(...drawn.items);
-    drawn.ports.forEach((p, id) => sky.set(id, p));
-    x += c.w + gap;
+  constructor(
+    private readonly m: Machine,
+    private readonly w: World,
+  ) {
+    this.#parts = sortRoot(m, w);
+    this.#bars = [...this.#parts.bridges, ...this.#parts.shared];
+    this.#grid = gridOf(m.namespaces, w, (e) => this.#laneOf(e));
+    this.#translations = new Translations(m.node, w);
+    this.#stacks = stacked(
+      [...this.#parts.uplinks, ...this.#parts.riders],
+      (e) => underlay(e, w),
+      (e) => this.#translations.beside(e),
+    );
   }
 
-  // Cables between two namespaces of this machine turn round between them and the root namespace.
-  const siblings = m.namespaces.flatMap((n) =>
-    w.ends(n).flatMap((e) => {
-      const far = w.far(e);
-      const here = far && far.node.id !== m.node.id && sky.has(far.id) && sky.has(e.id);
-      return far && here && e.id < far.id ? [{ a: e, b: far }] : [];
-    }),
-  );
-  const hops = siblings.map(({ a, b }) => ({ x1: sky.get(a.id)?.x ?? 0, x2: sky.get(b.id)?.x ?? 0 }));
-  const turning = lanes(hops);
-  siblings.forEach(({ a, b }, i) => {
-    const [p, q] = [sky.get(a.id) as Point, sky.get(b.id) as Point];
-    const y = p.y + 32 + 12 * (turning.lane[i] ?? 0);
-    cables.push(cable('veth', a, b, [p, { x: p.x, y }, { x: q.x, y }, q]));
-  });
+  draw(extra: number): Drawing {
+    const { m, w } = this;
+    const parts = this.#parts;
+    const stacksWidth = rowWidth(this.#stacks);
+    const looseSizes = parts.loose.map((l) => ({
+      w: l.ends.reduce((sum, e) => sum + pillSize(e, slim).w + cord, -cord),
+      h: Math.max(...l.ends.map((e) => pillSize(e, slim).h)),
+    }));
+    // Lines between a bridge and what stands below it may not run through unplugged cables.
+    const below = [...parts.uplinks, ...parts.riders];
+    const hangs = below.some((e) => this.#barOver(e) !== undefined);
+    const apart = parts.loose.length > 0 && hangs;
+    const looseRoom = apart
+      ? 1
+      : Math.max(this.#grid.w, stacksWidth, leastInner - 2 * pad, parts.loose.length > 3 ? 640 : 0);
+    const loose = flow(looseSizes, looseRoom, gap);
+    const lowerWidth = apart ? loose.w + gap + stacksWidth : Math.max(loose.w, stacksWidth);
+    const wires = parts.shared.filter((e) => w.wiredTo(e) !== undefined);
+    const wireSpace = lowerWidth > 0 ? wires.length * wireRoom : 0;
 
-  const rootTop = containers.length ? head + containerHeight + 36 + 12 * turning.count : head - 2;
-  const root: Box = { x: pad, y: rootTop, w: inner, h: 0 };
-  let y = rootTop + 40 + extra;
+    const barTitles = this.#bars.map(
+      (b) => Math.max(sansWidth(b.link.name), ...linesOf(b.link).map((l) => monoWidth(l))) + 60,
+    );
+    const notices = noticesOf(m.node);
+    const header = 62 + sansWidth(m.node.id, 17) + noticeWidth(notices) + parts.chips.length * 60;
+    const inner = Math.max(
+      leastInner,
+      header - pad,
+      this.#grid.w,
+      lowerWidth + 2 * pad + 2 * wireSpace,
+      ...barTitles,
+    );
+    const card = { x: 0, y: 0, w: inner + 2 * pad, h: 0 };
+    const machine = nodeItem(m.node, 'host', card, { x: 48, y: 34 }, card.w - 150, notices);
 
-  // The header's small interfaces: lo.
-  let chipRight = card.w - pad;
-  for (const e of parts.chips) {
-    const size = chipSize(e);
-    chipRight -= size.w;
-    items.push(linkItem(e, 'chip', { x: chipRight, y: 16, ...size }, size.w - 22));
-    chipRight -= 6;
+    const drawn = this.#grid.draw(pad + (inner - this.#grid.w) / 2, head);
+    this.#sky = drawn.sky;
+    const turns = this.#siblings(head + this.#grid.h);
+    const arrows = this.#translations.leads(drawn.boxes) ? lane : 0;
+    const rootTop = m.namespaces.length ? head + this.#grid.h + 36 + 12 * turns + arrows : head - 2;
+    this.#root = { x: pad, y: rootTop, w: inner, h: 0 };
+    this.#y = rootTop + 40 + extra;
+
+    this.#header(card.w - pad);
+    this.#attached();
+    for (const bar of this.#bars) this.#bar(bar);
+    this.#loops();
+    if ((this.#bars.length > 0 && hangs) || parts.loose.some((l) => l.bar)) this.#y += 12;
+    const lowerLeft = this.#root.x + (inner - lowerWidth) / 2;
+    this.#loose(apart ? lowerLeft : this.#root.x + (inner - loose.w) / 2, loose.at);
+    if (parts.loose.length && !apart) this.#y += loose.h + pillGap;
+    const height = stacksHeight(this.#stacks);
+    const lower = apart ? Math.max(loose.h, height) : height;
+    const left = apart ? lowerLeft + loose.w + gap : this.#root.x + (inner - stacksWidth) / 2;
+    const boxes = this.#placeStacks(left, this.#y + height);
+    this.#y = lower ? this.#y + lower : Math.max(rootTop + 56, this.#y - pillGap);
+
+    this.#root.h = this.#y + pad - rootTop;
+    card.h = rootTop + this.#root.h + pad;
+    const crossings = [...this.#sky].flatMap(([id, p]) => (this.#lands(id) ? [p.x] : []));
+    machine.root = { box: this.#root, label: { x: freeSpot(this.#root, crossings), y: rootTop + 22 } };
+    this.#wiresOf(wires, lowerWidth > 0, card.h);
+    const { signs, arrows: ways } = this.#translations.draw(boxes, drawn.boxes, {
+      low: rootTop + this.#root.h - pad / 2,
+      aside: pad / 2,
+      corridor: rootTop - lane,
+      lowest: head + this.#grid.h,
+    });
+    return {
+      w: card.w,
+      h: card.h,
+      items: [machine, ...this.#items, ...drawn.items],
+      cables: this.#cables,
+      pins: this.#pins,
+      signs,
+      arrows: ways,
+    };
   }
 
-  // Pills right below the namespace that their cable comes from.
-  for (const e of parts.attached) {
-    const far = w.far(e);
-    const from = far && sky.get(far.id);
-    if (!far || !from) continue;
-    const size = pillSize(e, slim);
-    const box = { x: from.x - size.w / 2, y, ...size };
-    items.push(linkItem(e, 'pill', box));
-    cables.push(cable('veth', far, e, [from, { x: from.x, y }]));
+  /** The room that a cable from a namespace needs beside others, by what it leads to. */
+  #laneOf(e: End): number {
+    const far = this.w.far(e);
+    if (isVeth(e) && far?.node.id === this.m.node.id && this.#parts.attached.includes(far)) return slim + 10;
+    const longest = Math.max(monoWidth(e.link.name), monoWidth(far?.link.name ?? ''));
+    return Math.min(80, Math.max(42, Math.round(longest) + 24));
   }
-  if (parts.attached.length) y += Math.max(...parts.attached.map((e) => pillSize(e, slim).h)) + pillGap;
 
-  // Bridges.
-  const portsOf = (bar: End): { e: End; from: Point; far: End }[] =>
-    parts.north
+  /** Whether a cable from a namespace ends in the machine's own namespace. */
+  #lands(id: LinkId): boolean {
+    const e = this.w.end(id);
+    if (!e) return false;
+    const other = isVeth(e) ? this.w.far(e) : this.w.lower(e);
+    return other?.node.id === this.m.node.id;
+  }
+
+  /** The wide bar that something below hangs from: its bridge, or what carries it. */
+  #barOver(e: End): { bar: End; kind: 'port-of' | 'carried-by' } | undefined {
+    const bridge = this.#bars.find((b) => b.link.name === e.link.master);
+    if (bridge) return { bar: bridge, kind: 'port-of' };
+    const under = underlay(e, this.w);
+    const bar = under && this.#bars.find((b) => b.id === under.id);
+    return bar && { bar, kind: 'carried-by' };
+  }
+
+  /** Cables between two namespaces of this machine turn round below them. The answer is how many lie below each other. */
+  #siblings(bottom: number): number {
+    const { m, w } = this;
+    const pairs = m.namespaces.flatMap((n) =>
+      w.ends(n).flatMap((e) => {
+        const far = w.far(e);
+        const here = far && far.node.id !== m.node.id && this.#sky.has(far.id) && this.#sky.has(e.id);
+        return far && here && e.id < far.id ? [{ a: e, b: far }] : [];
+      }),
+    );
+    const at = (e: End): Point => this.#sky.get(e.id) as Point;
+    const turning = lanes(pairs.map(({ a, b }) => ({ x1: at(a).x, x2: at(b).x })));
+    pairs.forEach(({ a, b }, i) => {
+      const [p, q] = [at(a), at(b)];
+      const y = bottom + 32 + lane * (turning.lane[i] ?? 0);
+      this.#cables.push(cable('veth', a, b, [p, { x: p.x, y }, { x: q.x, y }, q]));
+    });
+    return turning.count;
+  }
+
+  /** The header's small interfaces: lo. */
+  #header(right: number): void {
+    let x = right;
+    for (const e of this.#parts.chips) {
+      const size = chipSize(e);
+      x -= size.w;
+      this.#items.push(linkItem(e, 'chip', { x, y: 16, ...size }, size.w - 22));
+      x -= 6;
+    }
+  }
+
+  /** Pills right below the namespace that their cable comes from. */
+  #attached(): void {
+    const { attached } = this.#parts;
+    for (const e of attached) {
+      const far = this.w.far(e);
+      const from = far && this.#sky.get(far.id);
+      if (!far || !from) continue;
+      const size = pillSize(e, slim);
+      this.#items.push(linkItem(e, 'pill', { x: from.x - size.w / 2, y: this.#y, ...size }));
+      this.#cables.push(cable('veth', far, e, [from, { x: from.x, y: this.#y }]));
+    }
+    if (attached.length) this.#y += Math.max(...attached.map((e) => pillSize(e, slim).h)) + pillGap;
+  }
+
+  /** A bridge with the ports whose cables come from above, or an interface that those above share. */
+  #bar(bar: End): void {
+    const { w } = this;
+    const lines = linesOf(bar.link).length;
+    const h = lines > 1 ? 24 + 14 * lines + 8 : 52;
+    const ports = this.#parts.north
       .filter((e) => e.link.master === bar.link.name)
       .flatMap((e) => {
         const far = w.far(e);
-        const from = far && sky.get(far.id);
+        const from = far && this.#sky.get(far.id);
         return far && from ? [{ e, from, far }] : [];
       });
-  const barBoxes = new Map<LinkId, Box>();
-  for (const bar of parts.bars) {
-    const h = linesOf(bar.link).length > 1 ? 24 + 14 * linesOf(bar.link).length + 8 : 52;
-    const ports = portsOf(bar);
-    if (ports.length) y += 16;
-    const box = { x: root.x + 14, y, w: root.w - 28, h };
-    barBoxes.set(bar.id, box);
-    items.push(linkItem(bar, 'bar', box));
+    const children = [...this.#sky].flatMap(([id, from]) => {
+      const e = w.end(id);
+      return e && !isVeth(e) && w.lower(e)?.id === bar.id ? [{ e, from }] : [];
+    });
+    if (ports.length || children.length) this.#y += 16;
+    const box = { x: this.#root.x + 14, y: this.#y, w: this.#root.w - 28, h };
+    const master = this.#bars.find((b) => b !== bar && b.link.name === bar.link.master);
+    this.#barBoxes.set(bar.id, box);
+    this.#items.push(linkItem(bar, 'bar', box));
     for (const { e, from, far } of ports) {
-      items.push(portItem(e, { x: from.x, y }, 'north', labelRoom));
-      cables.push(cable('veth', far, e, [from, { x: from.x, y }]));
+      const to = { x: from.x, y: box.y };
+      this.#items.push(portItem(e, to, 'north', this.#labelRoom(from.x)));
+      this.#cables.push(cable('veth', far, e, [from, to]));
     }
-    y += h + pillGap;
+    for (const { e, from } of children)
+      this.#cables.push(cable('child-of', e, bar, [from, { x: from.x, y: box.y }]));
+    if (master) this.#hang(master, bar, 'port-of', { x: box.x + 40, y: box.y });
+    this.#y += h + pillGap;
   }
-  parts.loops.forEach(([a, b], i) => {
-    const [p, q] = [a, b].map((e, k) => {
-      const bar = parts.bars.find((one) => one.link.name === e.link.master);
-      const box = bar && barBoxes.get(bar.id);
-      const at = { x: (box?.x ?? 0) + 30 + (2 * i + k) * column, y: (box?.y ?? 0) + (box?.h ?? 0) };
-      items.push(portItem(e, at, 'south', labelRoom));
-      return at;
-    }) as [Point, Point];
-    const low = Math.max(p.y, q.y) + 26;
-    cables.push(cable('veth', a, b, [p, { x: p.x, y: low }, { x: q.x, y: low }, q]));
-  });
-  if (parts.loops.length) y += 28;
 
-  // From the lower edge of a bridge to something below it.
-  const hang = (bar: End | undefined | null, to: Point): Point[] | null => {
-    const box = bar && barBoxes.get(bar.id);
+  /** The room beside a cable until the next one to its right. */
+  #labelRoom(x: number): number {
+    const next = [...this.#sky.values()].map((p) => p.x).filter((one) => one > x + 0.5);
+    return Math.min(labelRoom, Math.min(...next) - x - 20);
+  }
+
+  /** Cables from a bridge to itself or to another bridge of the machine. */
+  #loops(): void {
+    this.#parts.loops.forEach(([a, b], i) => {
+      const [p, q] = [a, b].map((e, k) => {
+        const bar = this.#bars.find((one) => one.link.name === e.link.master);
+        const box = bar && this.#barBoxes.get(bar.id);
+        const at = {
+          x: (box?.x ?? 0) + 30 + (2 * i + k) * column,
+          y: (box?.y ?? 0) + (box?.h ?? 0),
+        };
+        this.#items.push(portItem(e, at, 'south', labelRoom));
+        return at;
+      }) as [Point, Point];
+      const low = Math.max(p.y, q.y) + 26;
+      this.#cables.push(cable('veth', a, b, [p, { x: p.x, y: low }, { x: q.x, y: low }, q]));
+    });
+    if (this.#parts.loops.length) this.#y += 28;
+  }
+
+  /** A way from the lower edge of a bar to something below it. */
+  #way(bar: End | undefined | null, to: Point): Point[] | null {
+    const box = bar && this.#barBoxes.get(bar.id);
     if (!box) return null;
     return drop({ x: Math.min(Math.max(to.x, box.x + 16), box.x + box.w - 16), y: box.y + box.h }, to);
-  };
-  const hangs = parts.bars.length > 0 && [...parts.uplinks, ...parts.tunnels].some(isPort);
-  if (hangs || parts.loose.some((l) => l.bar)) y += 12;
-
-  // Unplugged cables.
-  const lowerLeft = root.x + (root.w - lowerWidth) / 2;
-  const looseLeft = apart ? lowerLeft : root.x + (root.w - loose.w) / 2;
-  parts.loose.forEach((l, i) => {
-    const at = loose.at[i] as Point;
-    let left = looseLeft + at.x;
-    const boxes = l.ends.map((e) => {
-      const size = pillSize(e, slim);
-      const box = { x: left, y: y + at.y, ...size };
-      left += size.w + cord;
-      items.push(linkItem(e, 'pill', box));
-      return box;
-    });
-    const [first, second] = boxes;
-    const [a, b] = l.ends;
-    if (a && b && first && second) {
-      const level = first.y + Math.min(first.h, second.h) / 2;
-      cables.push(
-        cable('veth', a, b, [
-          { x: first.x + first.w, y: level },
-          { x: second.x, y: level },
-        ]),
-      );
-    } else if (a && first && l.bar) {
-      const top = { x: first.x + first.w / 2, y: first.y };
-      const points = hang(l.bar, top);
-      if (points && l.port) {
-        items.push(portItem(l.port, points[0] as Point, 'south', labelRoom));
-        cables.push(cable('veth', l.port, a, points));
-      } else if (points) cables.push(cable('port-of', l.bar, a, points));
-    }
-  });
-  if (parts.loose.length && !apart) y += loose.h + pillGap;
-
-  // Tunnels over what carries them.
-  let left = apart ? lowerLeft + loose.w + gap : root.x + (root.w - stacksWidth) / 2;
-  for (const s of stacks) {
-    const width = stackWidth(s);
-    const size = s.base && pillSize(s.base);
-    const base = size && { x: left + (width - size.w) / 2, y: y + stacksHeight - size.h, ...size };
-    let tx = left + (width - topWidth(s)) / 2;
-    const rise = s.base ? y + topHeight : y + stacksHeight;
-    for (const e of s.top) {
-      const t = pillSize(e);
-      const box = { x: tx, y: rise - t.h, ...t };
-      tx += t.w + gap;
-      items.push(linkItem(e, 'pill', box));
-      const bottom = { x: box.x + box.w / 2, y: box.y + box.h };
-      if (s.base && base) {
-        cables.push(cable('carried-by', e, s.base, drop(bottom, { x: base.x + base.w / 2, y: base.y })));
-      }
-      const bar = parts.bars.find((b) => b.link.name === e.link.master);
-      const points = hang(bar, { x: bottom.x, y: box.y });
-      if (bar && points) cables.push(cable('port-of', bar, e, points));
-    }
-    if (s.base && base) {
-      items.push(linkItem(s.base, 'pill', base));
-      const bar = parts.bars.find((b) => b.link.name === s.base?.link.master);
-      const points = hang(bar, { x: base.x + base.w / 2, y: base.y });
-      if (bar && points) cables.push(cable('port-of', bar, s.base, points));
-      if (w.wiredTo(s.base))
-        pins.set(s.base.id, { x: base.x + base.w / 2, y: base.y + base.h, side: 'south' });
-    }
-    left += width + gap;
   }
-  const lower = apart ? Math.max(loose.h, stacksHeight) : stacksHeight;
-  y = lower ? y + lower : Math.max(rootTop + 56, y - pillGap);
 
-  root.h = y + pad - root.y;
-  card.h = root.y + root.h + pad;
-  const crossings = [...parts.attached, ...parts.north].flatMap((e) => sky.get(e.link.peer ?? '')?.x ?? []);
-  machine.root = { box: root, label: { x: freeSpot(root, crossings), y: root.y + 22 } };
-  // A cable from a namespace straight to another machine passes behind the root namespace.
-  sky.forEach((p, id) => {
-    const e = w.end(id);
-    if (!e || w.wiredTo(e) === undefined) return;
-    pins.set(id, { x: p.x, y: card.h, side: 'south', from: { ...p } });
-  });
-  return { w: card.w, h: card.h, items: [machine, ...items, ...netnsItems], cables, pins };
+  #hang(bar: End, e: End, kind: 'port-of' | 'carried-by', to: Point): void {
+    const points = this.#way(bar, to);
+    if (!points) return;
+    this.#cables.push(
+      kind === 'port-of' ? cable(kind, bar, e, points) : cable(kind, e, bar, points.toReversed()),
+    );
+  }
+
+  #loose(left: number, at: Point[]): void {
+    this.#parts.loose.forEach((l, i) => {
+      const place = at[i] as Point;
+      let x = left + place.x;
+      const boxes = l.ends.map((e) => {
+        const size = pillSize(e, slim);
+        const box = { x, y: this.#y + place.y, ...size };
+        x += size.w + cord;
+        this.#items.push(linkItem(e, 'pill', box));
+        return box;
+      });
+      const [first, second] = boxes;
+      const [a, b] = l.ends;
+      if (a && b && first && second) {
+        const y = first.y + Math.min(first.h, second.h) / 2;
+        this.#cables.push(
+          cable('veth', a, b, [
+            { x: first.x + first.w, y },
+            { x: second.x, y },
+          ]),
+        );
+      } else if (a && first && l.bar) {
+        const points = this.#way(l.bar, { x: first.x + first.w / 2, y: first.y });
+        if (points && l.port) {
+          this.#items.push(portItem(l.port, points[0] as Point, 'south', labelRoom));
+          this.#cables.push(cable('veth', l.port, a, points));
+        } else if (points) this.#cables.push(cable('port-of', l.bar, a, points));
+      }
+    });
+  }
+
+  /** What is carried over what carries it, uplinks lowest; the answer is where each stands. */
+  #placeStacks(left: number, bottom: number): Map<LinkId, Box> {
+    const placed = placeStacks(this.#stacks, left, bottom);
+    this.#items.push(...placed.items);
+    this.#cables.push(...placed.cables);
+    for (const [id, box] of placed.boxes) {
+      const e = this.w.end(id) as End;
+      const over = this.#barOver(e);
+      if (over) this.#hang(over.bar, e, over.kind, { x: box.x + box.w / 2, y: box.y });
+      if (this.w.wiredTo(e) !== undefined)
+        this.#pins.set(id, { x: box.x + box.w / 2, y: box.y + box.h, side: 'south' });
+    }
+    return placed.boxes;
+  }
+
+  #wiresOf(shared: End[], aside: boolean, bottom: number): void {
+    shared.forEach((e, i) => {
+      const box = this.#barBoxes.get(e.id) as Box;
+      const x = aside ? box.x + box.w - 26 - i * wireRoom : box.x + box.w / 2 - i * wireRoom;
+      this.#pins.set(e.id, { x, y: bottom, side: 'south', from: { x, y: box.y + box.h } });
+    });
+    // A cable from a namespace straight to another machine passes behind the root namespace.
+    this.#sky.forEach((p, id) => {
+      const e = this.w.end(id);
+      if (!e || this.w.wiredTo(e) === undefined) return;
+      this.#pins.set(id, { x: p.x, y: bottom, side: 'south', from: { ...p } });
+    });
+  }
 }
 
 /** Where along the upper edge a name has room between the cables. */

@@ -14,7 +14,7 @@ import {
   type Pin,
   type Drawing,
 } from './items';
-import { noticeWidth } from './notices';
+import { noticesOf, noticeWidth, translationsOf } from './notices';
 import type { Item } from './picture';
 import type { End, Machine, World } from './world';
 
@@ -48,14 +48,15 @@ export function drawCompact(m: Machine, w: World, sideOf: SideOf): Drawing {
   const tall = Math.max(0, ...pills.map((p) => p.h));
   const pillsWidth = pills.reduce((sum, p) => sum + p.w + gap, -gap);
   const chipsWidth = chips.reduce((sum, e) => sum + chipSize(e).w + 6, 0);
-  const titleWidth = Math.min(200, sansWidth(m.node.id, 17) + 60) + chipsWidth + noticeWidth(m.node);
+  const notices = [...noticesOf(m.node), ...translationsOf(m.node, w)];
+  const titleWidth = Math.min(200, sansWidth(m.node.id, 17) + 60) + chipsWidth + noticeWidth(notices);
   const card = {
     x: 0,
     y: 0,
     w: Math.max(pillsWidth + 2 * pad, titleWidth + 2 * pad, 170),
     h: (tall ? tall + 16 : 0) + 54,
   };
-  const items: Item[] = [nodeItem(m.node, 'compact', card, { x: 46, y: card.h - 21 }, 160)];
+  const items: Item[] = [nodeItem(m.node, 'compact', card, { x: 46, y: card.h - 21 }, 160, notices)];
   const pins = new Map<LinkId, Pin>();
   let x = (card.w - pillsWidth) / 2;
   for (const p of pills) {
@@ -71,7 +72,7 @@ export function drawCompact(m: Machine, w: World, sideOf: SideOf): Drawing {
     items.push(linkItem(e, 'chip', { x: right, y: card.h - 38, ...size }, size.w - 22));
     right -= 6;
   }
-  return { w: card.w, h: card.h, items, cables: [], pins };
+  return { w: card.w, h: card.h, items, cables: [], pins, signs: [], arrows: [] };
 }
 
 const isLocal = (address: string): boolean => address.startsWith('127.') || address.startsWith('::1');
@@ -109,5 +110,5 @@ export function drawSwitch(m: Machine, w: World, sideOf: SideOf): Drawing {
     const [at, size] = [chips.at[i] as Point, sizes[i] as { w: number; h: number }];
     items.push(linkItem(e, 'chip', { x: (width - chips.w) / 2 + at.x, y: 44, ...size }, size.w - 22));
   });
-  return { w: width, h: box.h, items, cables: [], pins };
+  return { w: width, h: box.h, items, cables: [], pins, signs: [], arrows: [] };
 }

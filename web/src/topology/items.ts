@@ -1,7 +1,8 @@
 import { linkState, netnsOf, shownAddresses } from '../snapshot';
 import type { LinkId, Netdev, Node } from '../wire';
 import { cut, monoWidth, sansWidth, type Box, type Point } from './geometry';
-import type { Cable, Item, LinkItem, NodeItem, Shape } from './picture';
+import type { Notice } from './notices';
+import type { Arrow, Cable, Item, LinkItem, NodeItem, Shape, Sign } from './picture';
 import type { End } from './world';
 
 // What every part of the picture is made of, and its measures.
@@ -34,6 +35,8 @@ export interface Drawing {
   cables: Cable[];
   /** Where wires to other machines leave. */
   pins: Map<LinkId, Pin>;
+  signs: Sign[];
+  arrows: Arrow[];
 }
 
 export const nodeItem = (
@@ -42,6 +45,7 @@ export const nodeItem = (
   box: Box,
   titleAt: Point,
   width: number,
+  notices: Notice[] = [],
 ): NodeItem => ({
   type: 'node',
   id: node.id,
@@ -52,6 +56,7 @@ export const nodeItem = (
   titleAt,
   root: null,
   hue: hueOf(netnsOf(node.id)),
+  notices,
   level: netnsOf(node.id) ? 2 : 1,
   position: 0,
   siblings: 0,

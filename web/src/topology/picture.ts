@@ -1,6 +1,7 @@
 import type { LinkId, Netdev, Node, NodeId, Snapshot } from '../wire';
 import { arrange } from './arrange';
 import type { Box, Point } from './geometry';
+import type { Notice } from './notices';
 import { assemble } from './wires';
 import { World } from './world';
 
@@ -28,6 +29,8 @@ export interface NodeItem extends Common {
   /** The dashed box of a machine's own namespace, and where its name has room. */
   root: { box: Box; label: Point } | null;
   hue: number;
+  /** What stands behind the title. */
+  notices: Notice[];
 }
 
 export interface LinkItem extends Common {
@@ -47,11 +50,27 @@ export type Item = NodeItem | LinkItem;
 
 export interface Cable {
   id: string;
-  kind: 'veth' | 'wire' | 'port-of' | 'carried-by' | 'tunnel';
+  kind: 'veth' | 'wire' | 'port-of' | 'carried-by' | 'child-of' | 'tunnel';
   points: Point[];
   ends: [LinkId, LinkId];
   up: boolean;
   label: string;
+}
+
+/** What happens to addresses at an interface, beside it. */
+export interface Sign {
+  id: string;
+  kind: 'nat' | 'publish';
+  on: LinkId;
+  box: Box;
+  lines: string[];
+}
+
+/** The way from a published port to the namespace that answers there. */
+export interface Arrow {
+  id: string;
+  to: NodeId;
+  points: Point[];
 }
 
 export interface Picture {
@@ -60,6 +79,8 @@ export interface Picture {
   /** In reading order: each machine, its interfaces, its namespaces with theirs. */
   items: Item[];
   cables: Cable[];
+  signs: Sign[];
+  arrows: Arrow[];
 }
 
 /** The whole picture. The same snapshot always gives the same one. */

@@ -48,10 +48,11 @@ function remotes(e: End): string[] {
   return [...learned, ...(e.link.vxlan?.remote ? [e.link.vxlan.remote] : [])];
 }
 
-/** The interface of the same namespace that carries the packets of this one. */
+/** The interface that carries the packets of this one. */
 export function underlay(e: End, w: World): End | undefined {
   const siblings = w.ends(e.node);
-  if (e.link.parent) return siblings.find((s) => s.link.name === e.link.parent);
+  const lower = w.lower(e);
+  if (lower) return lower;
   let local = e.link.vxlan?.local;
   if (isTun(e)) {
     const socket = (e.node.sockets ?? []).find((s) => s.protocol === 'udp' && s.remote !== undefined);

@@ -91,12 +91,15 @@ export function assemble(w: World, rows: Placed[][]): Picture {
   }
   const items = rows.flat().flatMap((p) => p.drawing.items);
   cables.push(...drawTunnels(w, items));
+  const drawings = rows.flat().map((p) => p.drawing);
+  const signs = drawings.flatMap((d) => d.signs);
+  const arrows = drawings.flatMap((d) => d.arrows);
   const right = Math.max(0, ...rows.flat().map((p) => p.x + p.drawing.w));
   // Machines read in the lab's order, wherever they stand.
   const order = new Map(w.machines.map((m, i) => [m.node.id, i]));
   const machineIndex = (i: Item): number => order.get(i.node.id.split('/', 1)[0] ?? '') ?? 0;
   items.sort((a, b) => machineIndex(a) - machineIndex(b));
-  return { width: right + margin + besides(rows), height: y + margin, items, cables };
+  return { width: right + margin + besides(rows), height: y + margin, items, cables, signs, arrows };
 }
 
 /** How far each drawing of a row is lowered, so that wires between neighbours are level. */
@@ -158,7 +161,8 @@ function translate(d: Drawing, dx: number, dy: number): void {
       move(i.label.lines);
     }
   }
-  new Set(d.cables.flatMap((c) => c.points)).forEach(move);
+  new Set([...d.cables, ...d.arrows].flatMap((c) => c.points)).forEach(move);
+  d.signs.forEach((s) => move(s.box));
   d.pins.forEach((pin) => {
     move(pin);
     if (pin.from) move(pin.from);

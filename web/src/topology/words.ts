@@ -1,10 +1,20 @@
 import { t } from '../i18n/index.svelte';
 import { linkState, netnsOf, splitLink } from '../snapshot';
-import { notices, type Notice } from './notices';
-import type { Item } from './picture';
+import type { Notice } from './notices';
+import type { Item, NodeItem } from './picture';
 
-export const noticeText = (n: Notice): string =>
-  n.kind === 'forwarding' ? t('topology.forwarding') : `${n.chain} DROP`;
+export function noticeText(n: Notice): string {
+  if (n.kind === 'forwarding') return t('topology.forwarding');
+  return n.kind === 'drop' ? `${n.chain} DROP` : n.text;
+}
+
+/** A namespace that has no name: only a process holds it. The sandbox calls it by its inode. */
+export const isHidden = (id: string): boolean => /^net-\d+$/.test(netnsOf(id));
+
+/** What stands over a node: its name, or that it has none. */
+export function titleOf(i: NodeItem): string {
+  return isHidden(i.id) ? `${t('topology.hidden')} …${i.id.slice(-3)}` : i.title;
+}
 
 /**
  * What a screen reader says of an item. It begins with the words that are
@@ -12,13 +22,11 @@ export const noticeText = (n: Notice): string =>
  */
 export function nameOf(i: Item): string {
   if (i.type === 'node') {
-    const written = [
-      i.title,
-      ...(i.look === 'netns' || i.look === 'switch' ? [] : notices(i.node).map(noticeText)),
-      ...(i.root ? [t('topology.root')] : []),
-    ].join(' ');
+    const written = [titleOf(i), ...i.notices.map(noticeText), ...(i.root ? [t('topology.root')] : [])].join(
+      ' ',
+    );
     const full = netnsOf(i.id) || i.id;
-    return [written, ...(full === i.title ? [] : [full]), t(`node.${i.node.kind}`)].join(', ');
+    return [written, ...(full === titleOf(i) ? [] : [full]), t(`node.${i.node.kind}`)].join(', ');
   }
   const parts = [[i.name, ...i.lines].join(' ')];
   if (i.name !== i.link.name) parts.push(i.link.name);

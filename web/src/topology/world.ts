@@ -54,6 +54,19 @@ export class World {
     return far !== undefined && far !== machineOf(e.node.id) && this.end(e.link.peer ?? '') ? far : undefined;
   }
 
+  /** The interface that carries or is shared by this one, as the kernel names it; it may be in another namespace. */
+  lower(e: End): End | undefined {
+    const { parent } = e.link;
+    if (!parent) return undefined;
+    return this.end(parent.includes(':') ? parent : linkId(e.node.id, parent));
+  }
+
+  /** The interface with an address: of this node's machine rather than of others. */
+  holder(address: string, near: NodeId): End | undefined {
+    const all = [...this.#ends.values()].filter((e) => hasAddress(e.link, address));
+    return all.find((e) => machineOf(e.node.id) === machineOf(near)) ?? all[0];
+  }
+
   /** Every machine's own addresses and those of its namespaces, without their prefix length. */
   machineWith(address: string): NodeId | undefined {
     for (const m of this.machines) {
