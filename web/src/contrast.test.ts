@@ -1,14 +1,24 @@
 import { readFileSync } from 'node:fs';
-import { expect, test } from 'vitest';
+import { describe, expect, test } from 'vitest';
 
 // The colour tokens themselves: no tool can judge the contrast of text in an SVG.
 const css = readFileSync('src/app.css', 'utf8');
-const tokens = new Map(
-  [...css.matchAll(/--([a-z-]+): light-dark\((#[0-9a-f]{6}), (#[0-9a-f]{6})\)/g)].map((m) => [
-    m[1] ?? '',
-    { light: m[2] ?? '', dark: m[3] ?? '' },
-  ]),
-);
+type Tokens = Map<string, string>;
+/** The tokens that a rule sets, of one scheme. */
+function tokensOf(selector: string, scheme: 'light' | 'dark'): Tokens {
+  const [, block = ''] = css.split(`\n${selector} {`);
+  const pairs = (block.split('\n}')[0] ?? '').matchAll(
+    /--([a-z-]+): light-dark\((#[0-9a-f]{6}), (#[0-9a-f]{6})\)/g,
+  );
+  return new Map([...pairs].map((m) => [m[1] ?? '', m[scheme === 'light' ? 2 : 3] ?? '']));
+}
+const more = ":root[data-contrast='more']";
+const themes: [name: string, tokens: Tokens, least: { text: number; sign: number }][] = [
+  ['light', tokensOf(':root', 'light'), { text: 4.5, sign: 3 }],
+  ['dark', tokensOf(':root', 'dark'), { text: 4.5, sign: 3 }],
+  ['high contrast on white', tokensOf(more, 'light'), { text: 7, sign: 4.5 }],
+  ['high contrast on black', tokensOf(more, 'dark'), { text: 7, sign: 4.5 }],
+];
 
 /** WCAG 2.2: relative luminance and contrast ratio. */
 function luminance(hex: string): number {
@@ -30,11 +40,12 @@ function mixed(over: string, part: number, under: string): string {
   return `#${[1, 3, 5].map((i) => mix(i).toString(16).padStart(2, '0')).join('')}`;
 }
 
-const protocols = [...tokens.keys()].filter((name) => name.startsWith('proto-'));
+const names = [...tokensOf(':root', 'light').keys()];
+const protocols = names.filter((name) => name.startsWith('proto-'));
 const grounds = ['bg', 'card', 'raised'];
 const text: [string, string[]][] = [
-  ['fg', [...grounds, 'accent-soft', 'ok-soft', 'bad-soft', 'warn-soft']],
-  ['muted', grounds],
+  ['fg', [...grounds, 'accent-soft', 'ok-soft', 'bad-soft', 'warn-soft', 'terminal']],
+  ['muted', [...grounds, 'terminal']],
   ['accent', [...grounds, 'accent-soft']],
   ['on-accent', ['accent']],
   ['ok', ['card', 'ok-soft']],
@@ -43,42 +54,54 @@ const text: [string, string[]][] = [
   ['tunnel', ['card']],
   ...protocols.map((p): [string, string[]] => [p, [...grounds, 'accent-soft']]),
 ];
-// Signs and lines that carry meaning: 3 is enough.
+// Signs and lines that carry meaning need less.
 const signs: [string, string[]][] = [
   ['cable', ['bg', 'card']],
   ['line-strong', ['card', 'bg']],
-  ['ok', ['bg']],
+  ['ok', ['bg', 'terminal']],
   ['bad', ['bg']],
-  ['warn', ['bg']],
+  ['warn', ['bg', 'terminal']],
+  ['accent', ['terminal']],
 ];
+// What is only seen behind something, or carries no meaning: a line that divides.
+const quiet = [...grounds, 'accent-soft', 'ok-soft', 'bad-soft', 'warn-soft', 'terminal', 'line'];
 
-test.each(['light', 'dark'] as const)('%s has contrast enough', (theme) => {
-  const faults: string[] = [];
-  const check = (pairs: [string, string[]][], least: number): void => {
-    for (const [over, unders] of pairs) {
-      for (const under of unders) {
-        const [a, b] = [tokens.get(over)?.[theme] ?? '', tokens.get(under)?.[theme] ?? ''];
-        const ratio = contrast(a, b);
-        if (!(ratio >= least)) faults.push(`${over} ${a} on ${under} ${b}: ${ratio.toFixed(2)} < ${least}`);
-      }
-    }
-  };
-  check(text, 4.5);
-  check(signs, 3);
-  expect(faults).toEqual([]);
+test('every colour is held against the grounds that it stands on', () => {
+  const held = new Set([...text, ...signs].map(([over]) => over));
+  expect(names.filter((name) => !held.has(name) && !quiet.includes(name))).toEqual([]);
 });
 
-test.each(['light', 'dark'] as const)(
-  'a protocol can be read on its own tint, and what is written on it: %s',
-  (theme) => {
-    const colour = (name: string): string => tokens.get(name)?.[theme] ?? '';
+describe.each(themes)('%s', (name, tokens, least) => {
+  const colour = (token: string): string => tokens.get(token) ?? '';
+  const faults = (pairs: [string, string[]][], ratio: number): string[] =>
+    pairs.flatMap(([over, unders]) =>
+      unders
+        .map((under) => ({ under, is: contrast(colour(over), colour(under)) }))
+        .filter(({ is }) => !(is >= ratio))
+        .map(({ under, is }) => `${over} on ${under}: ${is.toFixed(2)} < ${ratio}`),
+    );
+
+  test('has every colour', () => expect([...tokens.keys()]).toEqual(names));
+  test('text can be read', () => expect(faults(text, least.text)).toEqual([]));
+  test('signs can be seen', () => expect(faults(signs, least.sign)).toEqual([]));
+
+  test('a protocol can be read on its own tint, and what is written on it', () => {
     expect(protocols).toHaveLength(8);
-    const faults = protocols.flatMap((p) => [
+    const tinted = protocols.flatMap((p) => [
       ...['card', 'accent-soft']
-        .filter((under) => contrast(colour(p), mixed(colour(p), 0.1, colour(under))) < 4.5)
+        .filter((under) => contrast(colour(p), mixed(colour(p), 0.1, colour(under))) < least.text)
         .map((under) => `${p} on its tint over ${under}`),
-      ...(contrast(colour('bg'), colour(p)) < 4.5 ? [`bg on ${p}`] : []),
+      ...(contrast(colour('bg'), colour(p)) < least.text ? [`bg on ${p}`] : []),
     ]);
-    expect(faults).toEqual([]);
-  },
-);
+    expect(tinted).toEqual([]);
+  });
+
+  if (name.startsWith('high'))
+    test('every line is as strong as text', () => expect(faults([['line', grounds]], 7)).toEqual([]));
+});
+
+test('the colours of the system stand in for every one of ours', () => {
+  const [, forced = ''] = css.split('(forced-colors: active)');
+  const named = [...forced.matchAll(/--([a-z-]+): (\w+);/g)].map((m) => m[1]);
+  expect(named.slice(0, names.length)).toEqual(names);
+});

@@ -11,7 +11,13 @@ const loaders: Record<Language, () => Promise<{ default: Dictionary }>> = {
   en: async () => ({ default: en }),
   id: () => import('./id.json'),
   vi: () => import('./vi.json'),
-  ko: () => import('./ko.json'),
+  ko: async () => {
+    const [words] = await Promise.all([
+      import('./ko.json'),
+      import('@fontsource-variable/noto-sans-kr/index.css'),
+    ]);
+    return words;
+  },
 };
 
 const stored = 'kabel.language';

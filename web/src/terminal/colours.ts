@@ -55,3 +55,9 @@ export const light: ITheme = {
   brightCyan: '#075562',
   brightWhite: '#161a20',
 };
+
+/** In high contrast the ground is black or white; the rest is held against it by the least ratio. */
+export function plain(colours: ITheme): ITheme {
+  const [ink, paper] = colours === dark ? ['#ffffff', '#000000'] : ['#000000', '#ffffff'];
+  return { ...colours, ...shared(ink, colours.cursor ?? ink), background: paper, cursorAccent: paper };
+}

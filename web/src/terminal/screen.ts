@@ -5,7 +5,7 @@ import { Unicode11Addon } from '@xterm/addon-unicode11';
 import { Terminal } from '@xterm/xterm';
 import '@xterm/xterm/css/xterm.css';
 import { copy } from '../shell/copy';
-import { dark, light } from './colours';
+import { dark, light, plain } from './colours';
 import type { Paper } from './line';
 import type { Size } from './protocol';
 
@@ -31,8 +31,16 @@ const arrangements: Record<string, Arrangement> = { e: 'columns', o: 'rows', x: 
 export type Find = 'last' | 'above' | 'below';
 
 const font =
-  '"JetBrains Mono Variable", "Noto Sans Mono CJK KR", ui-monospace, "DejaVu Sans Mono", monospace';
+  '"JetBrains Mono Variable", "Noto Sans Mono CJK KR", "Noto Sans KR Variable", ui-monospace, "DejaVu Sans Mono", monospace';
 const fontSize = 13;
+
+export interface Dress {
+  dark: boolean;
+  contrast: boolean;
+  screenReader: boolean;
+  label: string;
+  tooMuch: string;
+}
 
 /** An xterm.js terminal, dressed as the page is. */
 export class Screen implements Paper {
@@ -105,8 +113,10 @@ export class Screen implements Paper {
     if (rows !== this.#terminal.rows || cols !== this.#terminal.cols) this.#terminal.resize(cols, rows);
   }
 
-  dress(how: { dark: boolean; screenReader: boolean; label: string; tooMuch: string }): void {
-    this.#terminal.options.theme = how.dark ? dark : light;
+  dress(how: Dress): void {
+    const colours = how.dark ? dark : light;
+    this.#terminal.options.theme = how.contrast ? plain(colours) : colours;
+    this.#terminal.options.minimumContrastRatio = how.contrast ? 7 : 4.5;
     this.#terminal.options.screenReaderMode = how.screenReader;
     Terminal.strings.promptLabel = how.label;
     Terminal.strings.tooMuchOutput = how.tooMuch;
