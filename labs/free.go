@@ -63,7 +63,7 @@ func ParseFree(variant string) (Free, error) {
 // Plan makes the lab and the plan of a choice.
 func (f Free) Plan() (*Lab, *Plan, error) {
 	raw := f.file()
-	src := &source{loader: &loader{writer: newWriter()}, file: FreePlay, raw: raw}
+	src := &source{loader: &loader{writer: newWriter(nil)}, file: FreePlay, raw: raw}
 	plan, problems := src.plan("", substitution{})
 	sub, err := fs.Sub(apart, "apart")
 	if err != nil {

@@ -11,8 +11,9 @@ import (
 
 // Catalog holds the labs that were loaded together. It does not change.
 type Catalog struct {
-	labs   []*Lab
-	broken []Broken
+	labs     []*Lab
+	broken   []Broken
+	glossary *Glossary
 }
 
 // Broken lists the labs that were left out, because of mistakes in them.
@@ -21,7 +22,7 @@ func (c *Catalog) Broken() []Broken { return slices.Clone(c.broken) }
 // With is the catalogue with the labs of another beside its own. A lab whose name
 // is taken is left out.
 func (c *Catalog) With(more *Catalog) *Catalog {
-	out := &Catalog{labs: c.Labs(), broken: append(c.Broken(), more.broken...)}
+	out := &Catalog{labs: c.Labs(), glossary: c.glossary, broken: append(c.Broken(), more.broken...)}
 	for _, l := range more.labs {
 		if c.Lab(l.ID) != nil {
 			out.broken = append(out.broken, Broken{l.ID, &Problem{l.ID + "/lab.yaml", 1, 1,
@@ -39,6 +40,9 @@ func (c *Catalog) sort() {
 		return cmp.Or(cmp.Compare(a.Track, b.Track), cmp.Compare(a.Order, b.Order), cmp.Compare(a.ID, b.ID))
 	})
 }
+
+// Glossary explains the terms that the labs' texts mark.
+func (c *Catalog) Glossary() *Glossary { return c.glossary }
 
 // Labs lists them in teaching order: by track, then by number.
 func (c *Catalog) Labs() []*Lab { return slices.Clone(c.labs) }

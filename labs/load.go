@@ -72,7 +72,11 @@ func newLoader() (*loader, error) {
 	if err != nil {
 		return nil, fmt.Errorf("labs: schema: %w", err)
 	}
-	l := &loader{printer: message.NewPrinter(xlanguage.English), writer: newWriter()}
+	glossary, err := BuiltInGlossary()
+	if err != nil {
+		return nil, err
+	}
+	l := &loader{printer: message.NewPrinter(xlanguage.English), writer: newWriter(glossary)}
 	doc, err := jsonschema.UnmarshalJSON(bytes.NewReader(b))
 	if err != nil {
 		return nil, fmt.Errorf("labs: schema: %w", err)
@@ -99,7 +103,7 @@ func (l *loader) catalog(fsys fs.FS, only string) (*Catalog, error) {
 	if err != nil {
 		return nil, err
 	}
-	c := &Catalog{}
+	c := &Catalog{glossary: l.writer.glossary}
 	for _, id := range ids {
 		lab, err := l.lab(fsys, id)
 		if err != nil {

@@ -217,16 +217,17 @@ type writer struct {
 	markdown goldmark.Markdown
 	safe     *bluemonday.Policy
 	bare     *bluemonday.Policy
+	glossary *Glossary
 }
 
-func newWriter() *writer {
+func newWriter(glossary *Glossary) *writer {
 	safe := bluemonday.NewPolicy()
 	safe.AllowElements("p", "br", "em", "strong", "code", "pre", "ul", "ol", "li", "blockquote", "h4", "h5", "table", "thead", "tbody", "tr", "th", "td")
 	safe.AllowAttrs("href").OnElements("a")
 	safe.AllowURLSchemes("https")
 	safe.RequireNoFollowOnLinks(true)
 	safe.AddTargetBlankToFullyQualifiedLinks(true)
-	return &writer{goldmark.New(goldmark.WithExtensions(extension.Table)), safe, bluemonday.StrictPolicy()}
+	return &writer{goldmark.New(goldmark.WithExtensions(extension.Table)), safe, bluemonday.StrictPolicy(), glossary}
 }
 
 func (w *writer) html(markdown string) string {
@@ -243,14 +244,19 @@ func (w *writer) plain(markdown string) string {
 // text composes what a lab says from its own passages and, where they have
 // nothing, those that it falls back to.
 func (w *writer) text(lang string, lab *labFile, own, fallback passages, sub substitution) Text {
-	get := func(key string) string {
-		p := own[key]
-		if strings.TrimSpace(p.text) == "" {
-			p = fallback[key]
+	find := func(key string) (text, in string) {
+		if p := own[key]; strings.TrimSpace(p.text) != "" {
+			return sub.apply(p.text), lang
 		}
-		return sub.apply(p.text)
+		return sub.apply(fallback[key].text), languages[0].String()
 	}
-	t := Text{Language: lang, Title: w.plain(get("title")), Summary: w.plain(get("summary")), Intro: w.html(get("intro")),
+	get := func(key string) string { text, _ := find(key); return text }
+	// What is read together explains each term once.
+	explained := func(seen map[string]bool, key string) string {
+		text, in := find(key)
+		return w.glossary.Mark(in, w.html(text), seen)
+	}
+	t := Text{Language: lang, Title: w.plain(get("title")), Summary: w.plain(get("summary")), Intro: explained(map[string]bool{}, "intro"),
 		Variants: map[string]string{}, Steps: map[string]StepText{}}
 	for _, v := range lab.Variants {
 		t.Variants[v.ID] = w.plain(get("variant/" + v.ID))
@@ -260,13 +266,14 @@ func (w *writer) text(lang string, lab *labFile, own, fallback passages, sub sub
 	}
 	for _, s := range lab.Steps {
 		step := "step/" + s.ID.Text
-		st := StepText{Title: w.plain(get(step)), Body: w.html(get(step + "/text")), After: w.html(get(step + "/after")),
+		seen := map[string]bool{}
+		st := StepText{Title: w.plain(get(step)), Body: explained(seen, step+"/text"), After: explained(map[string]bool{}, step+"/after"),
 			Hints: map[string]string{}, Options: map[string]string{}}
 		for _, h := range s.Hints {
 			st.Hints[h.ID.Text] = w.plain(get(step + "/hint/" + h.ID.Text))
 		}
 		if s.Predict != nil {
-			st.Question = w.html(get(step + "/predict"))
+			st.Question = explained(seen, step+"/predict")
 			for _, o := range s.Predict.Options {
 				st.Options[sub.apply(o)] = w.plain(get(step + "/option/" + o))
 			}

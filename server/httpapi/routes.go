@@ -132,6 +132,7 @@ type mine struct {
 func (s *Server) routes() {
 	huma.Register(s.api, huma.Operation{OperationID: "list-labs", Method: http.MethodGet, Path: "/api/v1/labs", Summary: "All labs, in teaching order"}, s.listLabs)
 	huma.Register(s.api, huma.Operation{OperationID: "get-lab", Method: http.MethodGet, Path: "/api/v1/labs/{lab}", Summary: "One lab with its texts", Errors: []int{404}}, s.getLab)
+	huma.Register(s.api, huma.Operation{OperationID: "get-glossary", Method: http.MethodGet, Path: "/api/v1/glossary", Summary: "The terms that lab texts mark with <dfn data-term>, explained"}, s.glossary)
 	huma.Register(s.api, huma.Operation{OperationID: "create-session", Method: http.MethodPost, Path: "/api/v1/sessions", Summary: "Start a lab or free play; answers when the world stands",
 		DefaultStatus: http.StatusCreated, Errors: []int{404, 503}}, s.createSession)
 
@@ -228,6 +229,10 @@ func (s *Server) getLab(ctx context.Context, in *labInput) (*body[Lab], error) {
 		return nil, s.problemOf(ctx, err)
 	}
 	return answer(s, ctx, showLab(l, plan, labs.Negotiate(in.Language)), nil)
+}
+
+func (s *Server) glossary(_ context.Context, in *labsInput) (*body[[]labs.Term], error) {
+	return &body[[]labs.Term]{s.sessions.Labs().Glossary().Terms(labs.Negotiate(in.Language))}, nil
 }
 
 type createInput struct {

@@ -12,6 +12,7 @@ import type {
   Progress,
   Session,
   StepChanges,
+  Term,
 } from './wire';
 
 /** A request that was refused or that could not be made. */
@@ -27,6 +28,7 @@ export class RequestError extends Error {
 export interface Api {
   labs(language: string): Promise<LabSummary[]>;
   lab(id: string, variant: string, language: string): Promise<Lab>;
+  glossary(language: string): Promise<Term[]>;
   create(lab: string, variant: string, language: string): Promise<Session>;
   createFree(world: FreeWorld, language: string): Promise<Session>;
   progress(): Promise<Progress>;
@@ -59,6 +61,7 @@ export function httpApi(): Api {
     labs: (language) => call('GET', at('labs'), { language }),
     lab: (id, variant, language) =>
       call('GET', at('labs', id) + (variant ? `?variant=${encodeURIComponent(variant)}` : ''), { language }),
+    glossary: (language) => call('GET', at('glossary'), { language }),
     create: (lab, variant, language) =>
       call('POST', at('sessions'), { language, body: { lab, language, ...(variant && { variant }) } }),
     createFree: (free, language) => call('POST', at('sessions'), { language, body: { free, language } }),

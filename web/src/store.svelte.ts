@@ -18,6 +18,7 @@ import type {
   Snapshot,
   StepChanges,
   StreamMessage,
+  Term,
 } from './wire';
 
 /** What the store needs of a Stream. */
@@ -253,6 +254,10 @@ export class Store {
       const session = await this.api.predict(id, step, choice);
       return () => (this.session = session);
     });
+  }
+
+  async glossary(language: string): Promise<Term[]> {
+    return this.api.glossary(language);
   }
 
   /** The kernel before and after a step; null where nobody knows. */

@@ -51,6 +51,7 @@ function setUp(answers: Partial<Api> = {}) {
     end: unexpected,
     reset: unexpected,
     changes: unexpected,
+    glossary: unexpected,
     apply: unexpected,
     predict: unexpected,
     op: unexpected,

@@ -245,6 +245,14 @@ export interface StepProgress {
   prediction?: { choice: string; answer?: string; right?: boolean };
 }
 
+/** A word of the trade in the asked language. */
+export interface Term {
+  id: string;
+  name: string;
+  english: string;
+  text: string;
+}
+
 /** The kernel before and after a step: the nodes that differ. */
 export interface StepChanges {
   from: Snapshot;
