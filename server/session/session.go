@@ -132,7 +132,7 @@ type Session struct {
 	probing   []topo.Probe       // under way
 	changes   map[string]Changes // by the steps that were done
 	hint      string
-	holding   bool // an action is under way: checks wait for its end
+	holding   int  // actions under way: checks wait for their end
 	view      View // as last told to the subscribers
 	subs      map[chan Event]struct{}
 	terminals map[string]*Terminal
@@ -466,8 +466,8 @@ func (s *Session) act(ctx context.Context, w host.World, do []topo.Placed, ask [
 		return Outcome{}, err
 	}
 	defer release()
-	s.hold(true)
-	defer s.hold(false)
+	judge := s.hold()
+	defer judge()
 	var out Outcome
 	var now topo.Snapshot
 	var lookErr error
@@ -483,7 +483,6 @@ func (s *Session) act(ctx context.Context, w host.World, do []topo.Placed, ask [
 			out.Probes = append(out.Probes, r)
 		}
 	}
-	s.hold(false)
 	before := s.View().Current
 	if err != nil || len(do) == 0 || len(ask) > 0 {
 		// Packets leave marks, and a failed op may have some done before it.
@@ -491,6 +490,7 @@ func (s *Session) act(ctx context.Context, w host.World, do []topo.Placed, ask [
 	} else {
 		s.see(w, now)
 	}
+	judge()
 	settle(ctx, do, func() bool {
 		if err != nil || lookErr != nil || s.View().Current != before {
 			return true
@@ -566,6 +566,7 @@ func (s *Session) Probe(ctx context.Context, p topo.Probe) (topo.ProbeResult, er
 	if err := s.checkNode(ctx, w, p.From); err != nil {
 		return topo.ProbeResult{}, err
 	}
+	defer s.hold()()
 	r, err := s.send(ctx, w, p)
 	if err != nil {
 		return r, s.checkLost(w, err)
@@ -857,7 +858,7 @@ func (s *Session) judgeAndSave() {
 // judge moves on through every step whose check the state fulfils, and picks the
 // hint for the first that it doesn't. It says whether a step was done.
 func (s *Session) judge() (changed bool) {
-	if s.holding || s.state == StateRebuilding {
+	if s.holding > 0 || s.state == StateRebuilding {
 		return false
 	}
 	s.hint = ""
@@ -916,10 +917,22 @@ func (s *Session) pickHint(step *labs.Step, state labs.State) string {
 
 // --- small things; without s.mu
 
-func (s *Session) hold(on bool) {
+// hold lets the checks wait until the returned function is called, which judges.
+// They must not see a result before the counters that its packets have moved: what
+// these rise by later would be taken for the next step's.
+func (s *Session) hold() (judge func()) {
 	s.mu.Lock()
-	s.holding = on
+	s.holding++
 	s.mu.Unlock()
+	return sync.OnceFunc(func() {
+		s.mu.Lock()
+		s.holding--
+		if s.world == nil {
+			s.mu.Unlock()
+			return
+		}
+		s.judgeAndSave()
+	})
 }
 
 // send probes and notes the result. While it is under way the checks know of it.
