@@ -396,9 +396,21 @@ func (b *builder) learn(p topo.Placed) {
 		}
 	case topo.Run:
 		if op.Argv[0] == "socat" {
-			b.known.links = append(b.known.links, "tun0")
+			b.known.links = append(b.known.links, tunName(op.Argv))
 		}
 	}
+}
+
+// tunName is the interface that a socat makes, if it makes one.
+func tunName(argv []string) string {
+	for _, address := range argv {
+		for option := range strings.SplitSeq(address, ",") {
+			if name, ok := strings.CutPrefix(option, "tun-name="); ok {
+				return name
+			}
+		}
+	}
+	return "tun0" // the first that is free
 }
 
 func (b *builder) probes(on spot, files []probeFile) []topo.Probe {

@@ -17,12 +17,25 @@ const bridgeCallIptables = "net.bridge.bridge-nf-call-iptables"
 var filterChains = []string{"INPUT", "FORWARD", "OUTPUT"}
 
 // tunnel is a socat that carries the packets of a tun device in UDP.
-type tunnel struct{ local, remote netip.AddrPort }
+type tunnel struct {
+	local, remote netip.AddrPort
+	bare          bool // without the four bytes of packet information
+}
 
 // run is a Run op: a program of the table, or a tunnel that stays.
 func (n *network) run(s *space, o topo.Run) error {
-	if o.Background && o.Argv[0] == "socat" {
+	switch {
+	case o.Background && o.Argv[0] == "socat":
 		return n.socat(s, o.Argv[1:])
+	case slices.Equal(o.Argv, []string{"pkill", "socat"}):
+		for _, l := range slices.Clone(s.links) {
+			if l.tunnel != nil {
+				if err := n.linkDel(l); err != nil {
+					return err
+				}
+			}
+		}
+		return nil
 	}
 	out, known := n.program(s, ExecRequest{Argv: o.Argv})
 	switch {
@@ -36,7 +49,7 @@ func (n *network) run(s *space, o topo.Run) error {
 	return nil
 }
 
-// socat understands TUN:ADDRESS/BITS[,iff-up][,tun-name=NAME] UDP:REMOTE:PORT[,bind=LOCAL:PORT].
+// socat understands TUN:ADDRESS/BITS[,iff-up][,iff-no-pi][,tun-name=NAME] UDP:REMOTE:PORT[,bind=LOCAL:PORT].
 func (n *network) socat(s *space, args []string) error {
 	if len(args) != 2 {
 		return fmt.Errorf("the model's socat takes a TUN and a UDP address")
@@ -49,6 +62,7 @@ func (n *network) socat(s *space, args []string) error {
 		return fmt.Errorf("the model's socat does not know %q", args)
 	}
 	t := &tunnel{remote: remote}
+	_, t.bare = tunOptions["iff-no-pi"]
 	if bind, ok := udpOptions["bind"]; ok {
 		if t.local, err = netip.ParseAddrPort(bind); err != nil {
 			return fmt.Errorf("bind: %w", err)
@@ -445,20 +459,23 @@ func (n *network) tunnelled(out *link, pk packet) (*link, topo.Reason) {
 	if t == nil || pk.depth == maxDepth {
 		return nil, topo.ReasonTimeout
 	}
-	// Around it are IP, UDP and the four bytes of the tun device's packet information.
-	outer := packet{kind: "udp", count: pk.count, src: t.local.Addr(), dst: t.remote.Addr(), size: 20 + 8 + 4 + pk.size, depth: pk.depth + 1}
+	information := []byte{0, 0, 8, 0} // that the tun device puts before each packet
+	if t.bare {
+		information = nil
+	}
+	outer := packet{kind: "udp", count: pk.count, src: t.local.Addr(), dst: t.remote.Addr(), size: 20 + 8 + len(information) + pk.size, depth: pk.depth + 1}
 	if !outer.src.IsValid() {
 		outer.src = out.in.source(outer.dst)
 	}
 	n.tape.note(out, true, pk.bytes)
-	outer.inner = func(seq uint16) []byte { return append([]byte{0, 0, 8, 0}, pk.bytes(seq)...) }
+	outer.inner = func(seq uint16) []byte { return slices.Concat(information, pk.bytes(seq)) }
 	outer.srcPort, outer.dstPort = t.local.Port(), t.remote.Port()
 	far, _, lost := n.walk(out.in, outer)
 	if lost != "" {
 		return nil, topo.ReasonTimeout
 	}
 	for _, l := range far.links {
-		if l.tunnel != nil && l.Up && l.tunnel.local.Port() == t.remote.Port() {
+		if l.tunnel != nil && l.Up && l.tunnel.local.Port() == t.remote.Port() && l.tunnel.bare == t.bare {
 			n.tape.note(l, false, pk.bytes)
 			return l, ""
 		}
