@@ -1,6 +1,7 @@
 package host_test
 
 import (
+	"errors"
 	"log/slog"
 	"slices"
 	"strings"
@@ -21,20 +22,20 @@ func TestModelPlaysEveryLab(t *testing.T) {
 		t.Fatal(err)
 	}
 	m := host.NewModel()
-	defer m.Close()
 	sessions, err := session.Open(t.Context(), session.Options{Host: m, Labs: catalog, Records: &session.Memory{}, Log: slog.New(slog.NewTextHandler(t.Output(), nil))})
 	if err != nil {
 		t.Fatal(err)
 	}
-	defer func() {
-		if err := sessions.Close(); err != nil {
+	t.Cleanup(func() {
+		if err := errors.Join(sessions.Close(), m.Close()); err != nil {
 			t.Error(err)
 		}
-	}()
+	})
 	// Servers, rules of the firewall and address translation.
 	beyond := []string{"host-network", "reach-the-internet", "publish-a-port", "why-is-it-dropped"}
 	for _, lab := range catalog.Labs() {
 		t.Run(lab.ID, func(t *testing.T) {
+			t.Parallel()
 			report, err := proof.Run(t.Context(), proof.Options{Sessions: sessions, Ways: []proof.Way{proof.Button}}, []*labs.Lab{lab})
 			if slices.Contains(beyond, lab.ID) {
 				if err == nil && report.Faulty() == 0 {
