@@ -32,6 +32,9 @@ type Folder struct {
 	only string // where the directory named was one lab
 }
 
+// Path is where a file is that a Problem of this folder names.
+func (f *Folder) Path(file string) string { return filepath.Join(f.root.Name(), file) }
+
 // OpenFolder opens a directory of labs, or one with a single lab, which is the
 // one with a lab.yaml in it. The caller closes it.
 func OpenFolder(dir string) (*Folder, error) {

@@ -16,6 +16,7 @@ import (
 	"os"
 	"os/signal"
 	"path/filepath"
+	"sync"
 	"syscall"
 	"time"
 
@@ -31,8 +32,7 @@ const usage = `Kabel: wire up container networks and see every packet.
 
 Usage:
   server [flags]                     serve the page and the API
-  server lab validate [FILE|DIR ...] check lab files; without arguments the built-in labs
-  server lab test [flags] [LAB ...]  play labs on a real kernel, wrong answers included
+  server lab VERB ...                write, preview, check and play labs; see server lab --help
   server capture --session ID [flags] write the packets of a session's world, as pcapng
 
 Flags:
@@ -55,6 +55,8 @@ type settings struct {
 	maxSessions                                  int
 	idle, total                                  time.Duration
 	verbose                                      bool
+	// follow is run beside the server, for an author's preview.
+	follow func(context.Context, *library, *session.Registry)
 }
 
 func (c *settings) flags(f *flag.FlagSet) {
@@ -123,7 +125,9 @@ func serve(ctx context.Context, c settings, stdout io.Writer, log *slog.Logger) 
 		return err
 	}
 	for _, left := range catalog.Broken() {
-		log.Warn("a lab is left out", "lab", left.ID, "err", left.Err)
+		if c.follow == nil { // otherwise that tells
+			log.Warn("a lab is left out", "lab", left.ID, "err", left.Err)
+		}
 	}
 	records, err := b.engine.Store(ctx, "sessions")
 	if err != nil {
@@ -134,6 +138,13 @@ func serve(ctx context.Context, c settings, stdout io.Writer, log *slog.Logger) 
 		return err
 	}
 	defer func() { err = errors.Join(err, sessions.Close()) }()
+	if c.follow != nil {
+		following, stop := context.WithCancel(ctx)
+		var done sync.WaitGroup
+		done.Go(func() { c.follow(following, more, sessions) })
+		defer done.Wait()
+		defer stop()
+	}
 	page, built := web.Files()
 	if !built {
 		log.Warn("this program was built without its page; see README")
@@ -169,31 +180,35 @@ func serve(ctx context.Context, c settings, stdout io.Writer, log *slog.Logger) 
 }
 
 // library is the built-in labs and those of a directory, if there is one.
-type library struct{ folder *labs.Folder }
-
-func openLabs(dir string) (library, error) {
-	if dir == "" {
-		return library{}, nil
-	}
-	f, err := labs.OpenFolder(dir)
-	return library{f}, err
+type library struct {
+	builtIn *labs.Catalog
+	folder  *labs.Folder // nil: there is none
 }
 
-// Load reads all labs anew.
-func (l library) Load() (*labs.Catalog, error) {
-	catalog, err := labs.BuiltIn()
-	if err != nil || l.folder == nil {
-		return catalog, err
+func openLabs(dir string) (*library, error) {
+	l := &library{}
+	var err error
+	if l.builtIn, err = labs.BuiltIn(); err != nil || dir == "" {
+		return l, err
+	}
+	l.folder, err = labs.OpenFolder(dir)
+	return l, err
+}
+
+// Load reads the labs of the directory anew.
+func (l *library) Load() (*labs.Catalog, error) {
+	if l.folder == nil {
+		return l.builtIn, nil
 	}
 	more, err := l.folder.Load()
 	if err != nil {
 		return nil, err
 	}
-	return catalog.With(more), nil
+	return l.builtIn.With(more), nil
 }
 
 // Close lets go of the directory.
-func (l library) Close() error {
+func (l *library) Close() error {
 	if l.folder == nil {
 		return nil
 	}

@@ -22,7 +22,7 @@ Start a session with POST /api/v1/sessions; send its token as "Authorization: Be
 A node is named host1 (a machine) or host1/kon (a namespace on it).
 
 **Stream.** GET /api/v1/sessions/{id}/stream is a websocket of JSON text messages, one object each, with a "type":
-"session" {session}, "snapshot" {snapshot}, "diff" {diff}, "probe" {result}, "ended" {reason}.
+"session" {session}, "snapshot" {snapshot}, "diff" {diff}, "probe" {result}, "ended" {reason}; while an author edits the lab, also "lab" {mistakes}: without mistakes its texts are to be read again.
 A session and a snapshot come first. A diff fits the snapshot of its revision "from" and leads to "to": each entry of "changed" replaces
 the sections that it has in the node of that id (a new node has all of them), and "order", when present, lists the nodes that there are.
 A reader that is too slow gets a session and a snapshot again in place of what it missed.

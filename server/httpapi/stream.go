@@ -18,11 +18,12 @@ import (
 
 // Message is one message of the stream; Type tells which field is set.
 type Message struct {
-	Type     string            `json:"type"` // session, snapshot, diff, probe, ended
+	Type     string            `json:"type"` // session, snapshot, diff, probe, lab, ended
 	Session  *session.View     `json:"session,omitempty"`
 	Snapshot *topo.Snapshot    `json:"snapshot,omitempty"`
 	Diff     *topo.Diff        `json:"diff,omitempty"`
 	Result   *topo.ProbeResult `json:"result,omitempty"`
+	Mistakes []string          `json:"mistakes,omitempty"`
 	Reason   string            `json:"reason,omitempty"`
 }
 
@@ -36,6 +37,8 @@ func message(e session.Event) Message {
 		return Message{Type: "diff", Diff: e.Update.Diff}
 	case e.Probe != nil:
 		return Message{Type: "probe", Result: e.Probe}
+	case e.Lesson != nil:
+		return Message{Type: "lab", Mistakes: e.Lesson.Mistakes}
 	default:
 		return Message{Type: "ended", Reason: e.Ended}
 	}

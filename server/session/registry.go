@@ -201,7 +201,7 @@ func (r *Registry) restore(ctx context.Context, key string) (*Session, error) {
 }
 
 func (r *Registry) newSession(rec record) (*Session, error) {
-	_, plan, err := r.Plan(rec.Lab, rec.Variant)
+	lab, plan, err := r.Plan(rec.Lab, rec.Variant)
 	if err != nil {
 		return nil, err
 	}
@@ -210,12 +210,10 @@ func (r *Registry) newSession(rec record) (*Session, error) {
 		rec.Variant = DefaultVariant
 	}
 	// Steps that the lab no longer has are forgotten.
-	rec.Done = slices.DeleteFunc(rec.Done, func(id string) bool {
-		return !slices.ContainsFunc(plan.Steps, func(st labs.Step) bool { return st.ID == id })
-	})
+	rec.Done = known(rec.Done, plan)
 	s := &Session{reg: r, log: r.log, turn: make(chan struct{}, 1), rec: rec, state: StateGone,
 		subs: map[chan Event]struct{}{}, terminals: map[string]*Terminal{}, shells: map[topo.NodeID]bool{}, changes: map[string]Changes{}, lastUsed: time.Now()}
-	s.lesson.Store(&lesson{plan, plan.Text(rec.Language)})
+	s.lesson.Store(&lesson{lab, plan, plan.Text(rec.Language)})
 	s.packets = capture.NewHub(capture.Options{Log: r.log.With("session", rec.ID), Retire: r.retire, Changed: s.packetsChanged})
 	return s, nil
 }

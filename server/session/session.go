@@ -54,6 +54,7 @@ type View struct {
 	Current  string        `json:"current,omitempty" doc:"the first step that is not done"`
 	Steps    []StepView    `json:"steps"`
 	Nodes    []topo.NodeID `json:"nodes"`
+	Stale    bool          `json:"stale,omitempty" doc:"the lab was edited, and would build another world now: reset to see it"`
 	Ends     *Ends         `json:"ends,omitempty" doc:"when the world goes by itself, once that is near"`
 	Kept     int           `json:"kept,omitempty" doc:"of free play: how many commands of POST …/ops are done again when the world is built anew; those beyond the first 500 are not"`
 }
@@ -80,6 +81,7 @@ type Event struct {
 	View   *View
 	Update *topo.Update
 	Probe  *topo.ProbeResult
+	Lesson *Lesson
 	Ended  string // the session is over, and why
 }
 
@@ -147,6 +149,8 @@ type Session struct {
 	stood     time.Time // when the session got the world, or took it over
 	ending    bool      // a limit is over, and this is being acted on
 	ended     bool
+	stale     bool     // the lab was edited so that it would build another world
+	mistakes  []string // why the lab as it is now can't be taught
 }
 
 const (
@@ -170,6 +174,7 @@ func hashToken(token string) []byte {
 
 // lesson is a lab's plan and what it says in the session's language.
 type lesson struct {
+	lab  *labs.Lab
 	plan *labs.Plan
 	text labs.Text
 }
@@ -245,6 +250,7 @@ func (s *Session) build(ctx context.Context, n int) (host.World, error) {
 	s.rec.Generation++
 	s.rec.World = host.WorldID(s.rec.ID + "-" + strconv.Itoa(s.rec.Generation))
 	s.rec.Built = false
+	s.stale = false
 	spec := host.Spec{ID: s.rec.World, Machines: s.plan().Machines, Wires: s.plan().Wires, Setup: s.plan().Setup}
 	rec := s.snapshotRecord()
 	s.state = StateRebuilding
@@ -719,7 +725,7 @@ func (s *Session) makeView() View {
 	for _, n := range s.now.Nodes {
 		v.Nodes = append(v.Nodes, n.ID)
 	}
-	v.Ends = s.warned()
+	v.Ends, v.Stale = s.warned(), s.stale
 	v.Kept = len(s.rec.Ops)
 	return v
 }
@@ -755,6 +761,9 @@ func (s *Session) catchUp(ch chan Event) {
 	v, now := s.makeView(), s.now
 	ch <- Event{View: &v}
 	ch <- Event{Update: &topo.Update{Snapshot: &now}}
+	if len(s.mistakes) > 0 {
+		ch <- Event{Lesson: &Lesson{s.mistakes}}
+	}
 }
 
 // startWatch follows the world while somebody looks or types.

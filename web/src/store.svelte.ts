@@ -65,6 +65,8 @@ export class Store {
   connection = $state<Connection>('connecting');
   /** Why the session ended, where the server told. */
   ended = $state<string | null>(null);
+  /** Why the lab that an author edits is still shown as it was before. */
+  mistakes = $state.raw<readonly string[]>([]);
   results = $state.raw<ProbeResult[]>([]);
   ran = $state.raw<Ran | null>(null);
   /** What differs between the last two snapshots that differed visibly. */
@@ -79,6 +81,8 @@ export class Store {
   /** Counts the sessions opened and left: an answer may come when the reader is elsewhere. */
   #visit = 0;
   #here = true;
+  /** The lab was edited while it was being read. */
+  #edited = false;
 
   constructor(
     readonly api: Api,
@@ -208,6 +212,7 @@ export class Store {
     this.#line = null;
     this.lab = this.session = this.snapshot = this.ended = this.ran = this.selected = null;
     this.results = [];
+    this.mistakes = [];
     this.#outcomes.clear();
     this.changed = new Set();
     this.connection = 'connecting';
@@ -345,9 +350,22 @@ export class Store {
       }
       case 'probe':
         return this.#keep(this.#running() ?? this.session?.current, [m.result]);
+      case 'lab':
+        this.mistakes = m.mistakes ?? [];
+        if (this.mistakes.length === 0) void this.#reread();
+        return;
       case 'ended':
         this.ended = m.reason ?? '';
         this.connection = 'gone';
+    }
+  }
+
+  /** Reads the lab's texts again, and once more where they were edited meanwhile. */
+  async #reread(): Promise<void> {
+    this.#edited = true;
+    while (this.#edited && !this.busy('lab')) {
+      this.#edited = false;
+      await this.translate(this.#language);
     }
   }
 

@@ -234,6 +234,8 @@ export interface Session {
   current?: string;
   steps: StepProgress[];
   nodes: NodeId[];
+  /** The lab was edited, and would build another world now. */
+  stale?: boolean;
   /** The world is about to go by itself, in so many seconds from when this was said. */
   ends?: { at: string; in: number; why: 'idle' | 'total' };
 }
@@ -287,4 +289,6 @@ export type StreamMessage =
   | { type: 'snapshot'; snapshot: Snapshot }
   | { type: 'diff'; diff: Diff }
   | { type: 'probe'; result: ProbeResult }
+  /** The lab was edited: without mistakes its texts are to be read again. */
+  | { type: 'lab'; mistakes?: string[] }
   | { type: 'ended'; reason?: string };

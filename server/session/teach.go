@@ -1,0 +1,76 @@
+package session
+
+import (
+	"reflect"
+	"slices"
+	"strings"
+
+	"kabel/labs"
+)
+
+// Lesson tells a subscriber that the lab was edited: its texts are to be read
+// again, or, with Mistakes, the lab stays as it was until they are corrected.
+type Lesson struct{ Mistakes []string }
+
+// Teach replaces the labs, for an author who edits one. Sessions follow and keep
+// their worlds. Where the lab would now have built another world up to here, the
+// session is stale until it is reset.
+func (r *Registry) Teach(c *labs.Catalog) {
+	r.labs.Store(c)
+	for _, s := range r.all() {
+		s.relearn(c)
+	}
+}
+
+// relearn takes the lab from c.
+func (s *Session) relearn(c *labs.Catalog) {
+	lab, plan, err := s.reg.Plan(s.rec.Lab, s.rec.Variant)
+	s.mu.Lock()
+	before := s.lesson.Load()
+	switch {
+	case s.rec.Lab == labs.FreePlay || before.lab == lab:
+		s.mu.Unlock()
+		return
+	case err != nil:
+		s.mistakes = mistakes(c, s.rec.Lab)
+		s.broadcast(Event{Lesson: &Lesson{s.mistakes}})
+		s.mu.Unlock()
+		return
+	}
+	s.mistakes = nil
+	s.lesson.Store(&lesson{lab, plan, plan.Text(s.rec.Language)})
+	s.rec.Done = known(s.rec.Done, plan)
+	s.stale = s.stale || !buildsAlike(before.plan, plan, s.rec.Done)
+	s.broadcast(Event{Lesson: &Lesson{}})
+	s.judgeAndSave()
+}
+
+// mistakes says why the catalogue lacks a lab.
+func mistakes(c *labs.Catalog, id string) []string {
+	for _, b := range c.Broken() {
+		if b.ID == id {
+			return strings.Split(b.Err.Error(), "\n")
+		}
+	}
+	return []string{"the lab " + id + " is not there any more"}
+}
+
+// known are the steps of done that the plan has.
+func known(done []string, plan *labs.Plan) []string {
+	return slices.DeleteFunc(slices.Clone(done), func(id string) bool {
+		return !slices.ContainsFunc(plan.Steps, func(st labs.Step) bool { return st.ID == id })
+	})
+}
+
+// buildsAlike says whether two plans lead to one world once the steps are done.
+func buildsAlike(a, b *labs.Plan, done []string) bool {
+	if !reflect.DeepEqual(a.Machines, b.Machines) || !reflect.DeepEqual(a.Wires, b.Wires) || !reflect.DeepEqual(a.Setup, b.Setup) {
+		return false
+	}
+	for i := range done {
+		if i >= len(a.Steps) || i >= len(b.Steps) || a.Steps[i].ID != b.Steps[i].ID || !reflect.DeepEqual(a.Steps[i].Do, b.Steps[i].Do) {
+			return false
+		}
+	}
+	return true
+}
