@@ -510,6 +510,8 @@ func newEnvironment() (*cel.Env, error) {
 // names are what the expressions of one lab may speak of.
 type names struct {
 	nodes, links []string
+	// unsure says that there may be more: a command could not be read.
+	unsure bool
 }
 
 // exprError is a mistake in an expression, at a line and column of it from 1.
@@ -615,11 +617,11 @@ func (k names) judge(tree *ast.AST, call ast.CallExpr) *exprError {
 		value := literal(arg)
 		switch kind {
 		case nodeName:
-			if !slices.Contains(k.nodes, value) {
+			if !k.unsure && !slices.Contains(k.nodes, value) {
 				return at(arg, nearest(value, k.nodes), "this lab has no node %q", value)
 			}
 		case linkName:
-			if !slices.Contains(k.links, value) {
+			if !k.unsure && !slices.Contains(k.links, value) {
 				return at(arg, nearest(value, k.links), "this lab has no interface %q", value)
 			}
 		case destination:

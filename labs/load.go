@@ -15,6 +15,7 @@ import (
 	"cel.dev/cel-go/cel"
 	"github.com/santhosh-tekuri/jsonschema/v6"
 	"github.com/santhosh-tekuri/jsonschema/v6/kind"
+	"go.yaml.in/yaml/v4"
 	xlanguage "golang.org/x/text/language"
 	"golang.org/x/text/message"
 )
@@ -224,6 +225,15 @@ func (l *loader) file(fsys fs.FS, file string) (*labFile, []located, []error) {
 func (l *loader) invalid(doc *document, e *jsonschema.ValidationError) []error {
 	n := doc.at(e.InstanceLocation)
 	switch k := e.ErrorKind.(type) {
+	case *kind.Required:
+		// A key that is misspelt is told of as such.
+		missing := slices.DeleteFunc(slices.Clone(k.Missing), func(key string) bool {
+			return slices.ContainsFunc(keysOf(n), func(is string) bool { return nearest(is, knownKeys(l.keys, e.InstanceLocation)) == key })
+		})
+		if len(missing) == 0 {
+			return nil
+		}
+		return []error{doc.problem(n, "", "%s missing here: add it", keyList(missing))}
 	case *kind.AdditionalProperties:
 		var out []error
 		for _, key := range k.Properties {
@@ -231,8 +241,6 @@ func (l *loader) invalid(doc *document, e *jsonschema.ValidationError) []error {
 			out = append(out, doc.problem(at, nearest(key, knownKeys(l.keys, e.InstanceLocation)), "the key %q is not known here", key))
 		}
 		return out
-	case *kind.Required:
-		return []error{doc.problem(n, "", "the key %s is missing here", strings.Join(k.Missing, ", "))}
 	case *kind.OneOf:
 		// A command or a block: speak of the form that was meant.
 		for _, c := range e.Causes {
@@ -250,6 +258,22 @@ func (l *loader) invalid(doc *document, e *jsonschema.ValidationError) []error {
 		out = append(out, l.invalid(doc, c)...)
 	}
 	return out
+}
+
+// keysOf lists the keys of a mapping.
+func keysOf(n *yaml.Node) (keys []string) {
+	for i := 0; n.Kind == yaml.MappingNode && i < len(n.Content); i += 2 {
+		keys = append(keys, n.Content[i].Value)
+	}
+	return keys
+}
+
+// keyList says which keys, up to its verb.
+func keyList(keys []string) string {
+	if len(keys) == 1 {
+		return "the key " + keys[0] + " is"
+	}
+	return "the keys " + strings.Join(keys, ", ") + " are"
 }
 
 // texts reads the files of all languages.

@@ -181,7 +181,7 @@ func TestMistakesAreFoundWhereTheyAre(t *testing.T) {
 		{"a misspelt key", replace("    probes:", "    prob:"), "22:5", `"prob" is not known`, "probes"},
 		{"a misspelt key of a block", replace("        do: [ip link", "        doo: [ip link"), "21:9", `"doo" is not known`, "do"},
 		{"a key given twice", replace("minutes: 5", "minutes: 5\nminutes: 6"), "5:1", `"minutes" is given twice`, ""},
-		{"a missing key", replace("    check: node('host1/kon').exists\n", ""), "16:5", "check is missing", ""},
+		{"a missing key", replace("    check: node('host1/kon').exists\n", ""), "16:5", "the key check is missing here: add it", ""},
 		{"a value of another type", replace("order: 1", "order: first"), "3:8", "got string, want integer", ""},
 		{"an unknown kind", replace("kind: switch", "kind: hub"), "11:22", "value must be one of", ""},
 		{"an alias", replace("track: z", "track: &x z"), "2:8", "anchors are not allowed", ""},

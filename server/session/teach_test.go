@@ -67,7 +67,7 @@ func TestSessionsFollowTheirLab(t *testing.T) {
 		current         string
 	}{
 		{name: "the commands of the current step", old: "10.1.0.2/24 dev", with: "10.1.0.3/24 dev", current: "cable"},
-		{name: "a mistake", old: "order: 1", with: "ordr: 1", mistake: `draft/lab.yaml:4:1: `, current: "cable"},
+		{name: "a mistake", old: "order: 1", with: "ordr: 1", mistake: `draft/lab.yaml:4:1: the key "ordr" is not known here`, current: "cable"},
 		{name: "the mistake is corrected", old: "order: 1", with: "order: 2", current: "cable"},
 		{name: "a step that is done", old: "- ip netns add box", with: "- ip netns add box\n      - ip netns add bag", stale: true, current: "cable"},
 		{name: "it is as it was, but the world was built before", old: "order: 1", with: "order: 1", stale: true, current: "cable"},
