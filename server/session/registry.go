@@ -13,6 +13,7 @@ import (
 	"log/slog"
 	"maps"
 	"slices"
+	"strconv"
 	"strings"
 	"sync"
 	"sync/atomic"
@@ -40,7 +41,7 @@ const (
 	CodeStepDone   Code = "step-done"
 	CodeOutOfOrder Code = "step-out-of-order" // Subject is the step that comes first
 	CodeBusy       Code = "busy"
-	CodeFull       Code = "full"
+	CodeFull       Code = "full" // Subject is the number of worlds there are
 )
 
 // Problem is a refusal with its code; Subject is the thing that it is about.
@@ -250,7 +251,7 @@ func (r *Registry) all() []*Session {
 // drawn.
 func (r *Registry) Create(ctx context.Context, lab, variant, language string) (s *Session, token string, err error) {
 	if _, worlds, _ := r.Counts(); worlds >= r.max {
-		return nil, "", &Problem{Code: CodeFull}
+		return nil, "", &Problem{Code: CodeFull, Subject: strconv.Itoa(worlds)}
 	}
 	if l := r.Labs().Lab(lab); l != nil && l.Personal() && variant == labs.Personal {
 		variant = labs.DrawPersonal()

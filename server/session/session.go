@@ -267,7 +267,8 @@ func (s *Session) build(ctx context.Context, n int) (host.World, error) {
 		s.lose()
 		err = fmt.Errorf("create a world for session %s: %w", s.rec.ID, err)
 		if host.CodeOf(err) == host.CodeLimit {
-			return nil, &Problem{Code: CodeFull, Err: err}
+			_, worlds, _ := s.reg.Counts()
+			return nil, &Problem{Code: CodeFull, Subject: strconv.Itoa(worlds), Err: err}
 		}
 		return nil, err
 	}

@@ -63,6 +63,10 @@ export class Store {
   session = $state.raw<Session | null>(null);
   snapshot = $state.raw<Snapshot | null>(null);
   connection = $state<Connection>('connecting');
+  /** Whether the server did not even answer while the connection was away. */
+  unreachable = $state(false);
+  /** Until when the picture was live, while it is not. */
+  liveUntil = $state.raw<Date | null>(null);
   /** Why the session ended, where the server told. */
   ended = $state<string | null>(null);
   /** Why the lab that an author edits is still shown as it was before. */
@@ -200,7 +204,7 @@ export class Store {
   #follow(url: string, alive: () => Promise<boolean>): void {
     this.#line = this.openLine(
       url,
-      { state: (c) => (this.connection = c), message: (m) => this.#receive(m) },
+      { state: (c) => this.#connected(c), message: (m) => this.#receive(m) },
       alive,
     );
     this.#line.present(this.#here);
@@ -216,6 +220,7 @@ export class Store {
     this.#outcomes.clear();
     this.changed = new Set();
     this.connection = 'connecting';
+    [this.liveUntil, this.unreachable] = [null, false];
     this.#problems.clear();
   }
 
@@ -403,13 +408,21 @@ export class Store {
     return this.api.lab(session.lab, session.variant ?? '', this.#language);
   }
 
+  #connected(now: Connection): void {
+    if (this.connection === 'live' && now === 'reconnecting') this.liveUntil = new Date();
+    if (now === 'live') [this.liveUntil, this.unreachable] = [null, false];
+    this.connection = now;
+  }
+
   async #alive(id: string): Promise<boolean> {
     const visit = this.#visit;
     try {
       const session = await this.api.session(id);
-      if (visit === this.#visit) this.session = session;
+      if (visit === this.#visit) [this.session, this.unreachable] = [session, false];
       return true;
     } catch (e) {
+      if (visit === this.#visit)
+        this.unreachable = e instanceof RequestError && e.problem.code === 'unreachable';
       return !isGone(e);
     }
   }

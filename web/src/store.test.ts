@@ -145,6 +145,20 @@ describe('a session that is open', () => {
     expect([at.store.connection, at.store.ended]).toEqual(['gone', 'idle']);
   });
 
+  test('knows since when the picture is not live', () => {
+    const { line, store } = at;
+    const says = (c: 'live' | 'reconnecting'): void => line.events?.state(c);
+    says('live');
+    expect(store.liveUntil).toBeNull();
+    says('reconnecting');
+    const since = store.liveUntil;
+    expect(since).toBeInstanceOf(Date);
+    says('reconnecting');
+    expect(store.liveUntil).toBe(since);
+    says('live');
+    expect(store.liveUntil).toBeNull();
+  });
+
   test('closes its line when the reader leaves', () => {
     at.store.leave();
     expect(at.line.closed).toBe(true);
