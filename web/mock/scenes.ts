@@ -1,5 +1,5 @@
 // Worlds to draw: every state of the four models, and odd ones.
-import type { NodeKind, Snapshot } from '../src/wire';
+import type { Chain, NodeKind, Snapshot } from '../src/wire';
 import { build, models, type Model } from './models';
 import { ToyWorld } from './world';
 
@@ -186,6 +186,39 @@ const odd: Record<string, Snapshot> = {
   ),
 };
 odd['a VXLAN between two hosts'] = overlay();
+odd['thirty containers'] = scene(
+  [...host1, ['sw', 'switch']],
+  [['host1:eth0', 'sw:port1']],
+  on(
+    'host1',
+    'ip addr add 10.0.0.10/24 dev eth0',
+    'ip link add br0 type bridge',
+    'ip addr add 172.20.0.254/24 dev br0',
+    ...many(30, (i) => container(i, 'br0')).flat(),
+  ),
+);
+odd['a published port'] = translated(
+  ['-A PREROUTING -d 10.0.2.15/32 -p tcp -m tcp --dport 5000 -j DNAT --to-destination 172.20.0.1:5000'],
+  ['-A POSTROUTING -s 172.20.0.0/24 ! -o br0 -j MASQUERADE'],
+);
+odd['several published ports'] = translated(
+  [
+    '-A PREROUTING -p tcp -m tcp --dport 8080 -j DNAT --to-destination 172.20.0.1:80',
+    '-A PREROUTING -p tcp -m tcp --dport 8443 -j DNAT --to-destination 172.20.0.1:443',
+    '-A PREROUTING -p udp -m udp --dport 53 -j DNAT --to-destination 172.20.0.3:53',
+  ],
+  ['-A POSTROUTING -s 172.20.0.0/24 -o eth0 -j SNAT --to-source 10.0.2.15'],
+);
+odd['macvlan on the uplink'] = macvlan([]);
+odd['macvlan and a tunnel on the uplink, bridged ones beside'] = macvlan([
+  'ip link add br0 type bridge',
+  ...container(3, 'br0'),
+  'ip link add vxlan7 type vxlan',
+  'ip link add x type veth peer name y',
+]);
+odd['a tunnel in a tunnel'] = nested();
+odd['a namespace without a name'] = unnamed();
+odd['a router that masquerades'] = masquerading();
 
 export function overlay(): Snapshot {
   const w = scene(
@@ -218,6 +251,141 @@ export function overlay(): Snapshot {
     };
   });
   return w;
+}
+
+/** A host with three containers, and rules that translate addresses. */
+export function translated(prerouting: string[], postrouting: string[]): Snapshot {
+  const s = scene(
+    [...host1, ['sw', 'switch'], ['internet', 'internet'], ['laptop', 'laptop']],
+    [
+      ['host1:eth0', 'sw:port1'],
+      ['internet:eth0', 'sw:port2'],
+      ['laptop:eth0', 'sw:port3'],
+    ],
+    [
+      ...on(
+        'host1',
+        'ip addr add 10.0.2.15/24 dev eth0',
+        'ip route add default via 10.0.2.2',
+        'ip link add br0 type bridge',
+        'ip link set br0 up',
+        'ip addr add 172.20.0.254/24 dev br0',
+        ...many(3, (i) => container(i, 'br0')).flat(),
+        ...many(3, (i) => [`ip link set v${i} up`, `ip -n c${i} link set w${i} up`]).flat(),
+        'sysctl -w net.ipv4.ip_forward=1',
+      ),
+      ...on('internet', 'ip addr add 10.0.2.2/24 dev eth0'),
+      ...on('laptop', 'ip addr add 10.0.2.30/24 dev eth0'),
+    ],
+  );
+  firewall(s, 'host1', prerouting, postrouting);
+  return s;
+}
+
+function firewall(s: Snapshot, node: string, prerouting: string[], postrouting: string[]): void {
+  const found = (s.nodes ?? []).find((n) => n.id === node);
+  if (!found) return;
+  const chain = (table: string, name: string, policy: string, rules: string[]): Chain => ({
+    tool: 'iptables',
+    family: 'ip',
+    table,
+    name,
+    policy,
+    packets: 0,
+    bytes: 0,
+    rules: rules.map((text) => ({ text, packets: 3, bytes: 180 })),
+  });
+  found.firewall = [
+    chain('filter', 'FORWARD', 'DROP', []),
+    chain('nat', 'PREROUTING', 'ACCEPT', prerouting),
+    chain('nat', 'POSTROUTING', 'ACCEPT', postrouting),
+  ];
+}
+
+/** Three containers that share the uplink of their host. */
+function macvlan(more: string[]): Snapshot {
+  const s = scene(
+    [...host1, ['sw', 'switch']],
+    [['host1:eth0', 'sw:port1']],
+    on('host1', 'ip addr add 10.0.0.10/24 dev eth0', ...many(3, (i) => `ip netns add m${i}`), ...more),
+  );
+  for (const [i, n] of (s.nodes ?? []).filter((one) => /\/m\d$/.test(one.id)).entries()) {
+    (n.links ??= []).push({
+      name: 'eth0',
+      index: 90 + i,
+      kind: 'macvlan',
+      up: true,
+      carrier: true,
+      mac: `02:00:00:00:09:0${i}`,
+      mtu: 1500,
+      parent: 'host1:eth0',
+      addresses: [`10.0.0.${20 + i}/24`],
+    });
+  }
+  const vxlan = (s.nodes ?? [])[0]?.links?.find((l) => l.kind === 'vxlan');
+  if (vxlan) Object.assign(vxlan, { parent: 'eth0', vxlan: { vni: 7, port: 4789, learning: true } });
+  return s;
+}
+
+/** A VXLAN between two hosts that see each other only through a tunnel in UDP, which is routed. */
+function nested(): Snapshot {
+  const s = scene(
+    [...host1, ['host2', 'host'], ['r1', 'router']],
+    [
+      ['host1:eth0', 'r1:eth0'],
+      ['host2:eth0', 'r1:eth1'],
+    ],
+    [
+      ...['host1', 'host2'].flatMap((h, i) =>
+        on(
+          h,
+          `ip addr add 10.0.${i}.10/24 dev eth0`,
+          `socat TUN:192.168.9.${i + 1}/24 UDP:10.0.${1 - i}.10:9000,bind=10.0.${i}.10:9000`,
+          'ip link add br0 type bridge',
+          ...container(i, 'br0'),
+          'ip link add vxlan9 type vxlan',
+          'ip link set vxlan9 master br0',
+        ),
+      ),
+      ...on('r1', 'ip addr add 10.0.0.1/24 dev eth0', 'ip addr add 10.0.1.1/24 dev eth1'),
+    ],
+  );
+  ['host1', 'host2'].forEach((h, i) => {
+    const links = (s.nodes ?? []).find((n) => n.id === h)?.links ?? [];
+    const link = links.find((l) => l.name === 'vxlan9');
+    if (!link) return;
+    const [local, remote] = [`192.168.9.${i + 1}`, `192.168.9.${2 - i}`];
+    link.vxlan = { vni: 9, local, remote, port: 4789, learning: true };
+    link.mtu = 1430;
+  });
+  return s;
+}
+
+/** What a program has made for itself: nobody gave it a name. */
+function unnamed(): Snapshot {
+  const s = scene(
+    host1,
+    [],
+    on('host1', 'ip link add br0 type bridge', ...container(0, 'br0'), ...container(1)),
+  );
+  return JSON.parse(JSON.stringify(s).replaceAll('host1/c1', 'host1/net-4026532841')) as Snapshot;
+}
+
+function masquerading(): Snapshot {
+  const s = scene(
+    [...host1, ['r1', 'router'], ['internet', 'internet']],
+    [
+      ['host1:eth0', 'r1:eth0'],
+      ['r1:eth1', 'internet:eth0'],
+    ],
+    [
+      ...on('host1', 'ip addr add 10.0.0.10/24 dev eth0'),
+      ...on('r1', 'ip addr add 10.0.0.1/24 dev eth0', 'ip addr add 203.0.113.7/24 dev eth1'),
+      ...on('internet', 'ip addr add 203.0.113.1/24 dev eth0'),
+    ],
+  );
+  firewall(s, 'r1', [], ['-A POSTROUTING -o eth1 -j MASQUERADE']);
+  return s;
 }
 
 export const scenes: [string, Snapshot][] = [

@@ -42,6 +42,8 @@ function blank(id: NodeId): Node {
 
 export const machineOf = (id: NodeId): string => id.split('/', 1)[0] ?? id;
 export const netnsOf = (id: NodeId): string => id.slice(machineOf(id).length + 1);
+/** A namespace that has no name: only a process holds it. The sandbox calls it by its inode. */
+export const isHidden = (id: NodeId): boolean => /^net-\d+$/.test(netnsOf(id));
 export const linkId = (node: NodeId, name: string): LinkId => `${node}:${name}`;
 
 export function splitLink(id: LinkId): { node: NodeId; name: string } {

@@ -1,7 +1,9 @@
 import { expect, test } from 'vitest';
 import { build, models, type Model } from '../../mock/models';
-import type { Node } from '../wire';
-import { chainsOf, onNode, tablesOf } from './tables';
+import type { Netdev, Node } from '../wire';
+import { cableFaults, factsOf, whatSetting } from './facts';
+import { changedKeys } from './fresh.svelte';
+import { cellText, chainsOf, onNode, tablesOf } from './tables';
 
 const world = build(models[0] as Model);
 for (const [machine, command] of (models[0] as Model).steps.flatMap((s) => s.do)) world.run(machine, command);
@@ -19,7 +21,7 @@ test.each([
 test('a namespace shows its routes with the command that shows them', () => {
   const routes = tablesOf(node('host1/kon')).find((t) => t.title === 'inspect.routes');
   expect(routes?.command).toBe('ip -n kon route');
-  expect(routes?.rows.map((r) => r.slice(0, 3))).toEqual([['default', '172.16.0.1', 'veth2']]);
+  expect(routes?.rows.map((r) => r.slice(0, 3).map(cellText))).toEqual([['default', '172.16.0.1', 'veth2']]);
 });
 
 test('an interface shows what concerns it only', () => {
@@ -48,4 +50,82 @@ test.each([
   };
   const [shown] = chainsOf({ ...node('host1'), firewall: [chain] });
   expect(shown).toMatchObject({ command, policy: 'DROP', rules: [] });
+});
+
+test('a value is shown with its command, and leads to what it names', () => {
+  const kon = node('host1/kon');
+  const veth2 = kon.links?.find((l) => l.name === 'veth2') as Netdev;
+  const facts = factsOf(kon, veth2);
+  expect(facts.find((f) => f.label === 'col.addresses')).toMatchObject({
+    value: '172.16.0.1/32',
+    command: 'ip -n kon addr show dev veth2',
+  });
+  expect(facts.find((f) => f.label === 'col.peer')?.value).toEqual({
+    to: 'host1:veth1',
+    text: 'veth1 on host1',
+  });
+});
+
+test.each([
+  ['net.ipv4.ip_forward', 'what.sysctl.ip_forward'],
+  ['net.ipv4.conf.eth0.rp_filter', 'what.sysctl.rp_filter'],
+  ['net.ipv4.conf.all.forwarding', 'what.sysctl.forwarding'],
+  ['net.bridge.bridge-nf-call-iptables', 'what.sysctl.bridge-nf-call-iptables'],
+  ['net.core.somaxconn', undefined],
+])('%s is explained by %s', (key, what) => {
+  expect(whatSetting(key)).toBe(what);
+});
+
+test('an entry of an FDB says where it leads', () => {
+  const br0 = { ...(node('host1').links?.[1] as Netdev), name: 'br0', kind: 'bridge' };
+  const port = {
+    ...br0,
+    name: 'veth1',
+    kind: 'veth',
+    mac: '02:00:00:00:00:11',
+    master: 'br0',
+    peer: 'host1/kon:veth2',
+  };
+  const fdb = [
+    { mac: '02:00:00:00:00:11', dev: 'veth1', master: 'br0', state: 'permanent' },
+    { mac: '02:00:00:00:00:22', dev: 'veth1', master: 'br0' },
+    { mac: '00:00:00:00:00:00', dev: 'vxlan1', dst: '10.0.0.2', state: 'permanent' },
+    { mac: '33:33:00:00:00:01', dev: 'br0', state: 'permanent' },
+  ];
+  const tables = tablesOf({ ...node('host1'), links: [br0, port], fdb });
+  expect(tables.find((t) => t.title === 'inspect.fdb')?.rows.map((r) => cellText(r[3] ?? ''))).toEqual([
+    'veth1’s own address',
+    'out by port veth1, where veth2 on host1/kon is',
+    'unknown addresses: through the tunnel to 10.0.0.2',
+    'a multicast group that br0 listens to',
+  ]);
+});
+
+test('what is wrong with a cable is said', () => {
+  const host1 = node('host1');
+  const link = host1.links?.find((l) => l.name === 'veth1') as Netdev;
+  const end = (over: Partial<Netdev>): { id: string; node: Node; link: Netdev } => ({
+    id: 'host1:veth1',
+    node: host1,
+    link: { ...link, ...over },
+  });
+  expect(cableFaults([end({}), end({})])).toEqual([]);
+  expect(cableFaults([end({ up: false }), end({ mtu: 1400 })])).toHaveLength(2);
+});
+
+test('what changed of what one looks at is fresh', () => {
+  const before = new Map([
+    ['a', '1'],
+    ['b', '2'],
+  ]);
+  expect([
+    ...changedKeys(
+      before,
+      new Map([
+        ['a', '1'],
+        ['b', '3'],
+        ['c', '4'],
+      ]),
+    ),
+  ]).toEqual(['b', 'c']);
 });

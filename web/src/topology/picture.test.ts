@@ -1,10 +1,55 @@
 import { describe, expect, test } from 'vitest';
 import { models, type Model } from '../../mock/models';
 import { container, film, many, on, overlay, scene, scenes } from '../../mock/scenes';
-import { linkId } from '../snapshot';
-import type { NodeKind, Snapshot } from '../wire';
+import { Refused, ToyWorld } from '../../mock/world';
+import { applyDiff, linkId } from '../snapshot';
+import type { Diff, NodeKind, Snapshot } from '../wire';
 import { contains, overlap, type Box, type Point } from './geometry';
 import { draw, type Cable, type Item, type LinkItem, type Picture } from './picture';
+
+const sceneOf = (name: string): Snapshot => (scenes.find(([n]) => n === name) as [string, Snapshot])[1];
+
+/** A small generator of numbers below n, the same for the same seed. */
+function randomOf(seed: number): (n: number) => number {
+  let state = seed;
+  return (n) => {
+    state = (Math.imul(state, 1103515245) + 12345) & 0x7fffffff;
+    return (state >> 8) % n;
+  };
+}
+
+/** Something that a learner might type; much of it is refused. */
+function attempt(w: ToyWorld, random: (n: number) => number): void {
+  const host = `host${1 + random(2)}`;
+  const [i, k] = [random(4), random(4)];
+  const commands = [
+    `ip netns add n${i}`,
+    `ip netns del n${i}`,
+    `ip link add v${i} type veth peer name w${i}`,
+    `ip link set w${i} netns n${k}`,
+    `ip link add br${i % 2} type bridge`,
+    `ip link set v${i} master br${k % 2}`,
+    `ip link set v${i} up`,
+    `ip link del v${i}`,
+    `ip -n n${k} addr add 172.16.${i}.${k + 1}/24 dev w${i}`,
+    'ip link set eth0 master br0',
+  ];
+  try {
+    w.run(host, commands[random(commands.length)] as string);
+  } catch (e) {
+    if (!(e instanceof Refused)) throw e;
+  }
+}
+
+/** What the server would send: only what differs. */
+const diffOf = (a: Snapshot, b: Snapshot): Diff => ({
+  from: a.revision,
+  to: b.revision,
+  order: (b.nodes ?? []).map((n) => n.id),
+  changed: (b.nodes ?? []).filter(
+    (n) => JSON.stringify(n) !== JSON.stringify((a.nodes ?? []).find((one) => one.id === n.id)),
+  ),
+});
 
 const isLink = (i: Item): i is LinkItem => i.type === 'link';
 const solid = (p: Picture): LinkItem[] => p.items.filter(isLink);
@@ -153,6 +198,89 @@ test('tunnels are drawn where there is evidence, level between the hosts', () =>
   const vx = draw(overlay()).cables.filter((c) => c.kind === 'tunnel');
   expect(vx.map((c) => [c.label, c.points.length])).toEqual([['VXLAN 100', 2]]);
   expect(last.cables.filter((c) => c.kind === 'carried-by')).toHaveLength(2);
+});
+
+test('a tunnel in a tunnel stands over it, and both are drawn', () => {
+  const nested = draw(sceneOf('a tunnel in a tunnel'));
+  expect(nested.cables.filter((c) => c.kind === 'tunnel').map((c) => c.label)).toEqual([
+    'VXLAN 9',
+    'UDP 9000',
+  ]);
+  const at = (id: string): Box => (nested.items.find((i) => i.id === id) as Item).box;
+  expect(at('host1:vxlan9').y).toBeLessThan(at('host1:tun0').y);
+  expect(at('host1:tun0').y).toBeLessThan(at('host1:eth0').y);
+});
+
+test('what shares an interface hangs straight on it', () => {
+  const p = draw(sceneOf('macvlan on the uplink'));
+  const children = p.cables.filter((c) => c.kind === 'child-of');
+  expect(children.map((c) => c.ends[1])).toEqual(['host1:eth0', 'host1:eth0', 'host1:eth0']);
+  for (const c of children) expect(c.points).toHaveLength(2);
+});
+
+test('a published port leads to the namespace that answers', () => {
+  const p = draw(sceneOf('several published ports'));
+  expect(p.signs.map((s) => [s.kind, s.on, s.lines])).toEqual([
+    ['nat', 'host1:eth0', ['SNAT → 10.0.2.15', '172.20.0.0/24']],
+    ['publish', 'host1:eth0', [':8080 → 172.20.0.1:80', ':8443 → 172.20.0.1:443', ':53 → 172.20.0.3:53']],
+  ]);
+  expect(p.arrows.map((a) => a.to)).toEqual(['host1/c0', 'host1/c2']);
+});
+
+describe.each(scenes)('the signs of %s', (_, snapshot) => {
+  const { items, signs, arrows, width, height } = draw(snapshot);
+  test('cover nothing', () => {
+    for (const s of signs)
+      for (const i of items.filter(isLink))
+        expect(overlap(s.box, i.box), `${s.id} over ${show(i)}`).toBe(false);
+  });
+  test('and their ways run straight, through no interface', () => {
+    for (const a of arrows)
+      for (const s of segments({ points: a.points } as Cable)) {
+        expect(s.w < 0.5 || s.h < 0.5, a.id).toBe(true);
+        expect(contains({ x: 0, y: 0, w: width, h: height }, s), a.id).toBe(true);
+        for (const i of items.filter(isLink))
+          expect(overlap(i.box, { ...s, w: s.w || 0.01, h: s.h || 0.01 }), `${a.id} through ${i.id}`).toBe(
+            false,
+          );
+      }
+  });
+});
+
+test.each(models.map((m) => [m.id, m] as const))(
+  '%s: what is drawn after changes is what is drawn of their result',
+  (_, m) => {
+    let known: Snapshot | null = null;
+    for (const s of film(m)) {
+      known = known ? applyDiff(known, diffOf(known, s)) : s;
+      expect(known && draw(known)).toEqual(draw(s));
+    }
+  },
+);
+
+test('whatever is done in whatever order, the picture depends on the state alone', () => {
+  for (let seed = 1; seed <= 12; seed++) {
+    const random = randomOf(seed);
+    const w = new ToyWorld(
+      [
+        ['host1', 'host'],
+        ['host2', 'host'],
+        ['sw', 'switch'],
+      ],
+      [
+        ['host1:eth0', 'sw:p1'],
+        ['host2:eth0', 'sw:p2'],
+      ],
+    );
+    let known = w.snapshot();
+    draw(known);
+    for (let i = 0; i < 25; i++) {
+      attempt(w, random);
+      const next = w.snapshot();
+      known = applyDiff(known, diffOf(known, next)) as Snapshot;
+      expect(draw(known), `seed ${seed}`).toEqual(draw(structuredClone(next)));
+    }
+  }
 });
 
 test('a hundred nodes are laid out quickly enough to follow typing', () => {

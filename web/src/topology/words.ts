@@ -1,5 +1,5 @@
 import { t } from '../i18n/index.svelte';
-import { linkState, netnsOf, splitLink } from '../snapshot';
+import { isHidden, linkState, netnsOf, splitLink } from '../snapshot';
 import type { Notice } from './notices';
 import type { Item, NodeItem } from './picture';
 
@@ -7,9 +7,6 @@ export function noticeText(n: Notice): string {
   if (n.kind === 'forwarding') return t('topology.forwarding');
   return n.kind === 'drop' ? `${n.chain} DROP` : n.text;
 }
-
-/** A namespace that has no name: only a process holds it. The sandbox calls it by its inode. */
-export const isHidden = (id: string): boolean => /^net-\d+$/.test(netnsOf(id));
 
 /** What stands over a node: its name, or that it has none. */
 export function titleOf(i: NodeItem): string {
