@@ -340,7 +340,7 @@ function nested(): Snapshot {
         on(
           h,
           `ip addr add 10.0.${i}.10/24 dev eth0`,
-          `socat TUN:192.168.9.${i + 1}/24 UDP:10.0.${1 - i}.10:9000,bind=10.0.${i}.10:9000`,
+          `socat TUN:192.168.9.${i + 1}/24,up UDP:10.0.${1 - i}.10:9000,bind=10.0.${i}.10:9000`,
           'ip link add br0 type bridge',
           ...container(i, 'br0'),
           'ip link add vxlan9 type vxlan',

@@ -54,6 +54,7 @@ export const nodeItem = (
   box,
   title: cut(netnsOf(node.id) || node.id, width, sansWidth),
   titleAt,
+  titleRoom: width,
   root: null,
   hue: hueOf(netnsOf(node.id)),
   notices,

@@ -26,6 +26,7 @@ export interface NodeItem extends Common {
   look: 'host' | 'compact' | 'switch' | 'netns';
   title: string;
   titleAt: Point;
+  titleRoom: number;
   /** The dashed box of a machine's own namespace, and where its name has room. */
   root: { box: Box; label: Point } | null;
   hue: number;
