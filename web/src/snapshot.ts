@@ -40,7 +40,10 @@ function blank(id: NodeId): Node {
   };
 }
 
-export const machineOf = (id: NodeId): string => id.split('/', 1)[0] ?? id;
+export function machineOf(id: NodeId): string {
+  const slash = id.indexOf('/');
+  return slash < 0 ? id : id.slice(0, slash);
+}
 export const netnsOf = (id: NodeId): string => id.slice(machineOf(id).length + 1);
 /** A namespace that has no name: only a process holds it. The sandbox calls it by its inode. */
 export const isHidden = (id: NodeId): boolean => /^net-\d+$/.test(netnsOf(id));

@@ -39,9 +39,8 @@ const atMostBeside = 8;
 const rowGap = 36;
 
 export function gridOf(namespaces: Node[], w: World, laneOf: (e: End) => number): Grid {
-  const flat = namespaces.map((n) => measure(n, w, false));
-  const beside = sideBySide(flat);
-  if (flat.length <= atMostBeside) return beside;
+  const beside = sideBySide(namespaces.map((n) => measure(n, w, false)));
+  if (namespaces.length <= atMostBeside) return beside;
   const rows = inRows(
     namespaces.map((n) => measure(n, w, true)),
     laneOf,

@@ -84,8 +84,14 @@ export const monoWidth = (text: string, size = 11): number => wide(text) * size 
 export const sansWidth = (text: string, size = 14): number => wide(text) * size * 0.6;
 
 /** Length in characters, those of Korean counted as wide as they are. */
-const wide = (text: string): number =>
-  [...text].reduce((sum, c) => sum + ((c.codePointAt(0) ?? 0) > 0x1100 ? 1.7 : 1), 0);
+function wide(text: string): number {
+  let sum = 0;
+  for (let i = 0; i < text.length; i++) {
+    const code = text.charCodeAt(i);
+    if (code < 0xdc00 || code > 0xdfff) sum += code > 0x1100 ? 1.7 : 1; // once for both halves of a pair
+  }
+  return sum;
+}
 
 /** The text, cut with an ellipsis where it is wider than `width`. */
 export function cut(text: string, width: number, measure: (text: string) => number): string {

@@ -13,7 +13,9 @@ export interface Tunnel {
  * and TUN devices between whose machines a UDP socket is connected.
  */
 export function tunnels(w: World): Tunnel[] {
-  const ends = w.machines.map((m) => [m.node, ...m.namespaces].flatMap((n) => w.ends(n)));
+  const ends = w.machines.map((m) =>
+    [m.node, ...m.namespaces].flatMap((n) => w.ends(n)).filter((e) => e.link.vxlan ?? isTun(e)),
+  );
   const out: Tunnel[] = [];
   ends.forEach((here, i) => {
     ends.slice(i + 1).forEach((there, k) => {
@@ -27,11 +29,12 @@ export function tunnels(w: World): Tunnel[] {
           out.push({ a: x, b: y, label: `VXLAN ${x.link.vxlan?.vni ?? ''}` });
         }
       }
+      const [x, y] = [here.find(isTun), there.find(isTun)];
+      if (!x || !y) return;
       const socket =
         (a.node.sockets ?? []).find((s) => udpTo(s, (ip) => w.machineWith(ip) === b.node.id)) ??
         (b.node.sockets ?? []).find((s) => udpTo(s, (ip) => w.machineWith(ip) === a.node.id));
-      const [x, y] = [here.find(isTun), there.find(isTun)];
-      if (socket && x && y) out.push({ a: x, b: y, label: `UDP ${portOf(socket.remote ?? '')}` });
+      if (socket) out.push({ a: x, b: y, label: `UDP ${portOf(socket.remote ?? '')}` });
     });
   });
   return out;

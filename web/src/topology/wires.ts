@@ -89,16 +89,19 @@ export function assemble(w: World, rows: Placed[][]): Picture {
       ),
     );
   }
-  const items = rows.flat().flatMap((p) => p.drawing.items);
+  // Machines read in the lab's order, wherever they stand.
+  const order = new Map(w.machines.map((m, i) => [m.node.id, i]));
+  const placeOf = (p: Placed): number => order.get(p.machine.node.id) ?? 0;
+  const items = rows
+    .flat()
+    .toSorted((a, b) => placeOf(a) - placeOf(b))
+    .flatMap((p) => p.drawing.items);
   cables.push(...drawTunnels(w, items));
   const drawings = rows.flat().map((p) => p.drawing);
   const signs = drawings.flatMap((d) => d.signs);
   const arrows = drawings.flatMap((d) => d.arrows);
   const right = Math.max(0, ...rows.flat().map((p) => p.x + p.drawing.w));
-  // Machines read in the lab's order, wherever they stand.
-  const order = new Map(w.machines.map((m, i) => [m.node.id, i]));
-  const machineIndex = (i: Item): number => order.get(i.node.id.split('/', 1)[0] ?? '') ?? 0;
-  items.sort((a, b) => machineIndex(a) - machineIndex(b));
+
   return { width: right + margin + besides(rows), height: y + margin, items, cables, signs, arrows };
 }
 

@@ -17,14 +17,14 @@ export interface End {
 export class World {
   readonly machines: Machine[] = [];
   readonly #ends = new Map<LinkId, End>();
+  readonly #endsOf = new Map<NodeId, End[]>();
 
   constructor(s: Snapshot) {
     const byName = new Map<string, Machine>();
     for (const node of s.nodes ?? []) {
-      for (const link of node.links ?? []) {
-        const id = linkId(node.id, link.name);
-        this.#ends.set(id, { id, node, link });
-      }
+      const ends = (node.links ?? []).map((link) => ({ id: linkId(node.id, link.name), node, link }));
+      this.#endsOf.set(node.id, ends);
+      for (const end of ends) this.#ends.set(end.id, end);
       if (node.kind === 'netns') {
         byName.get(machineOf(node.id))?.namespaces.push(node);
         continue;
@@ -40,7 +40,7 @@ export class World {
   }
 
   ends(node: Node): End[] {
-    return (node.links ?? []).flatMap((l) => this.end(linkId(node.id, l.name)) ?? []);
+    return this.#endsOf.get(node.id) ?? [];
   }
 
   /** The other end of a cable. */
