@@ -101,6 +101,7 @@ func (w *World) read(d depth) ([]topo.Node, error) {
 		return nil, err
 	}
 	resolvePeers(all)
+	resolveParents(all)
 	w.captures.show(all)
 	gone := func(cookie uint64) bool { return !alive[cookie] }
 	maps.DeleteFunc(w.picture.quiet, func(c uint64, _ quiet) bool { return gone(c) })

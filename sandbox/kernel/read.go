@@ -45,11 +45,12 @@ type reading struct {
 	node      topo.Node
 	names     map[uint32]string
 	ends      []vethEnd
+	lowers    []vethEnd // of what is carried by an interface of another namespace
 	untracked uint64
 }
 
-// vethEnd is a veth whose far end is still to be found: an interface index in
-// the namespace that ours calls nsid; -1 is ours itself.
+// vethEnd is an interface of which another is still to be found, a veth's far end
+// or a lower device: an index in the namespace that ours calls nsid; -1 is ours itself.
 type vethEnd struct {
 	link int // in node.Links
 	peer uint32
@@ -75,7 +76,7 @@ func (r *reading) links() error {
 	type relation struct{ master, lower, vxlanLower uint32 }
 	var relations []relation
 	reset := func() {
-		r.node.Links, r.ends, relations = []topo.Netdev{}, nil, nil
+		r.node.Links, r.ends, r.lowers, relations = []topo.Netdev{}, nil, nil, nil
 		r.names = map[uint32]string{}
 	}
 	req := request(unix.RTM_GETLINK, 0, nl.NewIfInfomsg(unix.AF_UNSPEC), attrU32(unix.IFLA_EXT_MASK, extSkipStats))
@@ -116,7 +117,8 @@ func (r *reading) links() error {
 			r.ends = append(r.ends, vethEnd{len(r.node.Links), rel.lower, nsid})
 			rel.lower = 0
 		}
-		if nsid >= 0 {
+		if nsid >= 0 && rel.lower != 0 {
+			r.lowers = append(r.lowers, vethEnd{len(r.node.Links), rel.lower, nsid})
 			rel.lower = 0 // an index of another namespace
 		}
 		r.node.Links, relations = append(r.node.Links, l), append(relations, rel)
@@ -690,6 +692,20 @@ func resolvePeers(all []*reading) {
 			for _, far := range all {
 				if name, ok := far.names[end.peer]; ok && far != r && far.hasEnd(end.peer, uint32(l.Index)) && r.conn.nsid(far.fd) == end.nsid {
 					l.Peer = topo.Link(far.node.ID, name)
+					break
+				}
+			}
+		}
+	}
+}
+
+// resolveParents names the lower devices that are in other namespaces.
+func resolveParents(all []*reading) {
+	for _, r := range all {
+		for _, end := range r.lowers {
+			for _, far := range all {
+				if name, ok := far.names[end.peer]; ok && far != r && r.conn.nsid(far.fd) == end.nsid {
+					r.node.Links[end.link].Parent = string(topo.Link(far.node.ID, name))
 					break
 				}
 			}

@@ -226,7 +226,8 @@ type Netdev struct {
 	Master string `json:"master,omitempty"`
 	// Peer is the other end of a veth, wherever it is.
 	Peer LinkID `json:"peer,omitempty"`
-	// Parent is the lower device of a vlan, macvlan or vxlan.
+	// Parent is the lower device of a vlan, macvlan or vxlan: its name, or its
+	// LinkID where it is in another namespace.
 	Parent    string         `json:"parent,omitempty"`
 	Addresses []netip.Prefix `json:"addresses"`
 	VXLAN     *VXLAN         `json:"vxlan,omitempty"`

@@ -46,6 +46,7 @@ export interface Netdev {
   mtu: number;
   master?: string;
   peer?: LinkId;
+  /** The lower device: its name, or its id where it is in another namespace. */
   parent?: string;
   /** What somebody noted on it: Kabel says there why it set a port down. */
   alias?: string;
