@@ -221,6 +221,7 @@ export function mockServer(): Plugin {
         '<p>Two machines, a switch and a router. <strong>host1</strong> is where you work; what you make on it is drawn on the right as the kernel tells it.</p>';
       return [200, { ...about(m), intro, language: 'en', steps }];
     }
+    if (what === 'glossary') return [200, []];
     if (what !== 'sessions') throw new Problem(404, 'not-found', 'Not Found');
     if (method === 'POST' && !id) {
       const m = body.free ? free(body.free) : models.find((one) => one.id === body.lab);
@@ -251,6 +252,7 @@ export function mockServer(): Plugin {
       case 'GET steps':
         return [200, { changes: s.changes.get(step ?? '') ?? null }];
       case 'POST steps':
+        if (act === 'hint') return [200, s.tell()];
         if (act === 'predict') {
           const progress = s.steps.find((one) => one.id === step);
           if (progress) progress.prediction = { choice: body.choice ?? '' };

@@ -40,6 +40,8 @@ export interface Api {
   predict(id: string, step: string, choice: string): Promise<Session>;
   /** What a step changed; null where the server does not know it. */
   changes(id: string, step: string): Promise<StepChanges | null>;
+  /** Notes that the reader has asked for a step's hint. */
+  hint(id: string, step: string): Promise<unknown>;
   op(id: string, node: NodeId, command: string): Promise<OpDone>;
   exec(id: string, node: NodeId, argv: string[]): Promise<ExecResult>;
   probe(id: string, probe: Probe): Promise<ProbeResult>;
@@ -74,6 +76,7 @@ export function httpApi(): Api {
     predict: (id, step, choice) => call('POST', session(id, 'steps', step, 'predict'), { body: { choice } }),
     changes: async (id, step) =>
       (await call<{ changes: StepChanges | null }>('GET', session(id, 'steps', step, 'changes'))).changes,
+    hint: (id, step) => call('POST', session(id, 'steps', step, 'hint')),
     op: (id, node, command) => call('POST', session(id, 'ops'), { body: { node, command } }),
     exec: (id, node, argv) => call('POST', session(id, 'exec'), { body: { node, argv } }),
     probe: (id, probe) => call('POST', session(id, 'probes'), { body: probe }),

@@ -1,5 +1,5 @@
 import { getContext, setContext } from 'svelte';
-import { SvelteMap } from 'svelte/reactivity';
+import { SvelteMap, SvelteSet } from 'svelte/reactivity';
 import { RequestError, type Api } from './api';
 import { applyDiff, changedBetween, splitLink } from './snapshot';
 import type { Connection, StreamEvents } from './socket';
@@ -41,6 +41,7 @@ export type Spot =
   | `start:${string}`
   | `step:${string}`
   | `predict:${string}`
+  | `line:${string}`
   | `probe:${string}`;
 
 /** What the command box did last. */
@@ -77,6 +78,8 @@ export class Store {
   changed = $state.raw<ReadonlySet<NodeId | LinkId>>(new Set());
   selected = $state<NodeId | LinkId | null>(null);
 
+  /** Which of a step's commands were run from the page, as "step number". */
+  readonly #lines = new SvelteSet<string>();
   readonly #outcomes = new SvelteMap<string, ProbeResult>();
   readonly #busy = new SvelteMap<Spot, boolean>();
   readonly #problems = new SvelteMap<Spot, Problem>();
@@ -218,6 +221,7 @@ export class Store {
     this.results = [];
     this.mistakes = [];
     this.#outcomes.clear();
+    this.#lines.clear();
     this.changed = new Set();
     this.connection = 'connecting';
     [this.liveUntil, this.unreachable] = [null, false];
@@ -249,14 +253,54 @@ export class Store {
     });
   }
 
+  /** Does a step; where some of its commands were run one by one, the rest of it. */
   async apply(step: string): Promise<void> {
+    const { commands = [], probes = [] } = this.lab?.steps.find((s) => s.id === step) ?? {};
+    const some = commands.some((_, i) => this.#lines.has(lineKey(step, i)));
+    const left = commands.flatMap((_, i) => (this.#lines.has(lineKey(step, i)) ? [] : [i]));
+    if (some && left.length > 0) return this.#rest(step, left, probes);
     await this.#inSession(`step:${step}`, async (id) => {
-      const { revision: _, probes, ...session } = await this.api.apply(id, step);
+      try {
+        const { revision: _, probes, ...session } = await this.api.apply(id, step);
+        return () => {
+          this.#keep(step, probes ?? []);
+          this.#mark(step, commands.length);
+          this.session = session;
+        };
+      } catch (e) {
+        if (e instanceof RequestError && e.problem.applied) this.#mark(step, e.problem.applied);
+        throw e;
+      }
+    });
+  }
+
+  /** Does one of a step's commands. */
+  async runLine(step: string, i: number): Promise<void> {
+    const line = this.lab?.steps.find((s) => s.id === step)?.commands[i];
+    if (!line) return;
+    await this.#inSession(lineSpot(step, i), async (id) => {
+      const session: Session = await this.api.op(id, line.node, line.command);
       return () => {
-        this.#keep(step, probes ?? []);
+        this.#lines.add(lineKey(step, i));
         this.session = session;
       };
     });
+  }
+
+  /** Whether a step's command was run from the page. */
+  hasRun(step: string, i: number): boolean {
+    return this.#lines.has(lineKey(step, i));
+  }
+
+  /** Tells the server that the reader has opened a step's hint; nothing depends on the answer. */
+  async tellHint(step: string): Promise<void> {
+    const id = this.session?.id;
+    if (id === undefined) return;
+    try {
+      await this.api.hint(id, step);
+    } catch (e) {
+      if (!(e instanceof RequestError)) throw e;
+    }
   }
 
   async predict(step: string, choice: string): Promise<void> {
@@ -283,6 +327,7 @@ export class Store {
         this.session = session;
         this.results = [];
         this.#outcomes.clear();
+        this.#lines.clear();
         this.ran = null;
       };
     });
@@ -383,6 +428,26 @@ export class Store {
     if (selected && !nodes.some((n) => n.id === splitLink(selected).node)) this.selected = null;
   }
 
+  async #rest(step: string, left: number[], probes: Probe[]): Promise<void> {
+    const spot: Spot = `step:${step}`;
+    if (this.busy(spot)) return;
+    this.#busy.set(spot, true);
+    this.#problems.delete(spot);
+    try {
+      for (const i of left) {
+        await this.runLine(step, i);
+        if (this.problem(lineSpot(step, i))) return;
+      }
+      for (const p of probes) await this.probeOf(step, p);
+    } finally {
+      this.#busy.delete(spot);
+    }
+  }
+
+  #mark(step: string, n: number): void {
+    for (let i = 0; i < n; i++) this.#lines.add(lineKey(step, i));
+  }
+
   /** The step whose commands and probes are under way. */
   #running(): string | undefined {
     return this.lab?.steps.find((s) => this.busy(`step:${s.id}`))?.id;
@@ -458,6 +523,10 @@ export class Store {
 
 /** Where a step's own probe is sent from. */
 export const spotOf = (step: string, probe: Probe): Spot => `probe:${step} ${keyOf(probe)}`;
+
+/** Where a step's own command is run from. */
+export const lineSpot = (step: string, i: number): Spot => `line:${lineKey(step, i)}`;
+const lineKey = (step: string, i: number): string => `${step} ${i}`;
 
 const keyOf = (p: Probe): string => JSON.stringify([p.from, p.kind, p.to]);
 

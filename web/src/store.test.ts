@@ -51,6 +51,7 @@ function setUp(answers: Partial<Api> = {}) {
     end: unexpected,
     reset: unexpected,
     changes: unexpected,
+    hint: unexpected,
     glossary: unexpected,
     apply: unexpected,
     predict: unexpected,
@@ -231,5 +232,62 @@ describe('what goes wrong', () => {
     await store.open('s1', 'en');
     await Promise.all([store.apply('first'), store.apply('first')]);
     expect(calls).toBe(1);
+  });
+});
+
+describe('a step whose commands are run one by one', () => {
+  const commands = ['a', 'b', 'c'].map((command) => ({ node: 'host1', command }));
+  const ping = result('').probe;
+  const steps = [{ id: 'first', title: 'First', commands, probes: [ping] }];
+  let asked: string[];
+  const setUpStep = async (more: Partial<Api> = {}): Promise<Store> => {
+    asked = [];
+    const { store } = setUp({
+      lab: () => Promise.resolve({ ...lab, steps }),
+      op: (_, node, command) => {
+        asked.push(`${node} ${command}`);
+        return Promise.resolve({ ...session(), revision: 2, command });
+      },
+      probe: () => {
+        asked.push('probe');
+        return Promise.resolve(result('t1'));
+      },
+      ...more,
+    });
+    await store.open('s1', 'en');
+    return store;
+  };
+  const ran = (store: Store): boolean[] => commands.map((_, i) => store.hasRun('first', i));
+
+  test('is finished by the rest of them, and by its tests', async () => {
+    const store = await setUpStep();
+    await store.runLine('first', 1);
+    expect(ran(store)).toEqual([false, true, false]);
+    await store.apply('first');
+    expect(asked).toEqual(['host1 b', 'host1 a', 'host1 c', 'probe']);
+    expect(ran(store)).toEqual([true, true, true]);
+  });
+
+  test('stops at the one that fails', async () => {
+    const store = await setUpStep({ op: refuse({ command: 'a', errno: 'EEXIST' }) });
+    await store.runLine('first', 0);
+    expect(store.problem('line:first 0')?.errno).toBe('EEXIST');
+    expect(ran(store)).toEqual([false, false, false]);
+  });
+
+  test('knows after a whole step that failed what was done before it', async () => {
+    const store = await setUpStep({ apply: refuse({ command: 'c', applied: 2 }) });
+    await store.apply('first');
+    expect(ran(store)).toEqual([true, true, false]);
+    await store.apply('first');
+    expect(asked).toEqual(['host1 c', 'probe']);
+    expect(store.problem('step:first')).toBeUndefined();
+  });
+
+  test('begins anew after a reset', async () => {
+    const store = await setUpStep({ reset: () => Promise.resolve(session()) });
+    await store.runLine('first', 1);
+    await store.reset('first');
+    expect(ran(store)).toEqual([false, false, false]);
   });
 });

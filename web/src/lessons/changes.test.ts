@@ -156,8 +156,8 @@ test.each<[what: string, before: Node[], after: Node[], said: string[]]>([
       }),
     ],
     [
-      'host1 + change.attached v br0',
       'host1 + change.link.add br0 bridge',
+      'host1 + change.attached v br0',
       'host1 ~ change.link.state.up br0',
       'host1 ~ change.bridge br0 stp 1',
     ],

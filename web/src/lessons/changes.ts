@@ -160,8 +160,9 @@ function linkChanges(node: Node, pairs: Pairs): Change[] {
     } else if (was && was.link.name !== name) {
       add('~', 'change.link.renamed', { old: was.link.name, name }, name);
     }
-    attributes(was?.link ?? blank(link), link, add);
   }
+  // What is plugged into a new bridge is told after the bridge.
+  for (const link of node.links ?? []) attributes(pairs.was.get(link)?.link ?? blank(link), link, add);
   return out;
 }
 
