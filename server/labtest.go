@@ -21,7 +21,8 @@ const labTestUsage = `Usage: server lab test [flags] [LAB ...]
 
 Plays labs on a real kernel, side by side. The solution is played twice each way: by the button, typed at a terminal,
 and over the API's exec. Every wrong solution is tried once, must not pass and must get its hint. Every step is reset to.
-Without LAB, all of them. It fails if a lab is not as it promises.
+With names and addresses of a learner's own it is played once, by the button, unless -variant asks for more. Without
+LAB, all labs. It fails if a lab is not as it promises.
 
 Flags:
 `
@@ -35,7 +36,7 @@ type labTest struct {
 
 func (c *labTest) flags(f *flag.FlagSet) {
 	f.StringVar(&c.ways, "way", "", "play the solution only by these `ways`: button, terminal, exec, with commas between them")
-	f.StringVar(&c.variants, "variant", "", "prove only these `variants`; \"default\" is the lab as it was written")
+	f.StringVar(&c.variants, "variant", "", "prove only these `variants`, with commas between them; \"default\" is the lab as it was written, \"personal\" has names and addresses that are drawn")
 	f.StringVar(&c.step, "step", "", "prove only the step of this `id`")
 	f.StringVar(&c.json, "json", "", "write the whole report to this `file`, as JSON")
 	f.StringVar(&c.junit, "junit", "", "write the report to this `file`, as JUnit XML")

@@ -49,8 +49,9 @@ type Options struct {
 	// Ways that the solution is played; empty: all.
 	Ways []Way
 	// Variants by their ids, session.DefaultVariant among them; empty: all that
-	// the author wrote. Of the personal ones, those that are named are proved;
-	// labs.Personal stands for one of them.
+	// the author wrote, and a personal one, which is only played once and reset to
+	// each step. Of the personal ones, those that are named are proved; labs.Personal
+	// stands for one of them.
 	Variants []string
 	// Step narrows the proof to the step of that id.
 	Step string
@@ -93,7 +94,8 @@ func Run(ctx context.Context, o Options, chosen []*labs.Lab) (*Report, error) {
 			}
 			s := &subject{run: r, plan: plan, text: plan.Text("en"), from: from, to: to,
 				states: make([]*topo.Snapshot, len(plan.Steps)+1), begins: make([]string, len(plan.Steps))}
-			s.lab = newLab(lab, plan, variant, o.Ways, from, to)
+			s.brief = len(o.Variants) == 0 && strings.HasPrefix(variant, labs.Personal)
+			s.lab = s.newLab(lab, variant)
 			report.Labs = append(report.Labs, s.lab)
 			for i, u := range s.units() {
 				units[i] = append(units[i], u...)
@@ -106,7 +108,7 @@ func Run(ctx context.Context, o Options, chosen []*labs.Lab) (*Report, error) {
 	}
 	err := r.all(ctx, slices.Concat(units[:]...))
 	for _, s := range r.subjects {
-		if err == nil {
+		if err == nil && !s.brief {
 			s.judgeHints()
 			s.judgeLanguages()
 		}
@@ -126,6 +128,9 @@ const personalSeed = labs.Personal + "-7f3a9c"
 func (o Options) variants(lab *labs.Lab) (out []string) {
 	all := append([]string{session.DefaultVariant}, lab.Variants...)
 	if len(o.Variants) == 0 {
+		if lab.Personal() {
+			all = append(all, personalSeed)
+		}
 		return all
 	}
 	for _, v := range o.Variants {
@@ -180,6 +185,7 @@ type subject struct {
 	plan     *labs.Plan
 	text     labs.Text // in English, as the players have it
 	from, to int       // the steps that are proved
+	brief    bool      // only play it once and reset to each step
 
 	// Guarded by run.mu: what the world was after so many steps, as it was first
 	// seen, and the hint with which each step began.
@@ -188,12 +194,15 @@ type subject struct {
 }
 
 func (s *subject) units() (out [3][]unit) {
+	out[0] = []unit{s.resets}
+	if s.brief {
+		return out
+	}
 	for _, w := range s.Ways {
 		for n := range rounds {
 			out[1] = append(out[1], func(ctx context.Context) error { return s.round(ctx, w, n+1) })
 		}
 	}
-	out[0] = []unit{s.resets}
 	var wrong []mistake
 	for i := s.from; i < s.to; i++ {
 		for _, w := range s.plan.Steps[i].Wrong {

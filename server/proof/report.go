@@ -27,7 +27,7 @@ type Lab struct {
 	// Checks are the conditions that were written: of steps and of hints.
 	Checks      int      `json:"checks"`
 	Hints       int      `json:"hints"`
-	Wrong       int      `json:"wrong"`
+	Wrong       int      `json:"wrong"` // solutions that were tried
 	Predictions int      `json:"predictions"`
 	Ways        []Way    `json:"ways"`
 	Languages   []string `json:"languages"` // in which nothing is missing
@@ -64,9 +64,12 @@ func (c Case) String() string {
 	return strings.Join(slices.DeleteFunc([]string{c.Step, string(c.Kind), c.Name}, func(s string) bool { return s == "" }), " ")
 }
 
-func newLab(lab *labs.Lab, plan *labs.Plan, variant string, ways []Way, from, to int) *Lab {
-	l := &Lab{Lab: lab.ID, Variant: variant, Steps: to - from, Ways: ways, lacks: lab.Lacks}
-	for _, step := range plan.Steps[from:to] {
+func (s *subject) newLab(lab *labs.Lab, variant string) *Lab {
+	l := &Lab{Lab: lab.ID, Variant: variant, Steps: s.to - s.from, Ways: s.Ways, lacks: lab.Lacks}
+	if s.brief {
+		l.Ways = []Way{Button}
+	}
+	for _, step := range s.plan.Steps[s.from:s.to] {
 		l.Checks++
 		l.Hints += len(step.Hints)
 		for _, h := range step.Hints {
@@ -74,7 +77,9 @@ func newLab(lab *labs.Lab, plan *labs.Plan, variant string, ways []Way, from, to
 				l.Checks++
 			}
 		}
-		l.Wrong += len(step.Wrong)
+		if !s.brief {
+			l.Wrong += len(step.Wrong)
+		}
 		if step.Predict != nil {
 			l.Predictions++
 		}
