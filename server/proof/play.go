@@ -19,7 +19,10 @@ const (
 	// patience is how long the page may take to show what was typed. Counters are
 	// read every second, later on a machine that is busy.
 	patience = 30 * time.Second
-	// reaction is how long it may take to show what it did itself.
+	// response is how long it may take to show what it did itself, programs that
+	// were started included.
+	response = 5 * time.Second
+	// reaction is how long it may take to show a hint.
 	reaction = 2 * time.Second
 	// straggling is how long packets may be under way to a check that asks for them.
 	straggling = 300 * time.Millisecond
@@ -337,7 +340,11 @@ func (p *player) mistake(ctx context.Context, m mistake, fresh bool) error {
 			return err
 		}
 	}
-	v, err := p.await(ctx, reaction, func(v session.View) bool { return passed(v) || v.Steps[m.step].Hint == want })
+	helped := func(v session.View) bool { return passed(v) || v.Steps[m.step].Hint == want }
+	v, err := p.await(ctx, reaction, helped)
+	if err == nil && !helped(v) {
+		v, err = p.s.Refresh(ctx) // of some changes no event tells, such as that of a program that ends
+	}
 	if err != nil {
 		return err
 	}

@@ -42,7 +42,7 @@ func (h presser) do(ctx context.Context, step *labs.Step) error {
 }
 
 func (presser) said() string            { return "" }
-func (presser) patience() time.Duration { return reaction }
+func (presser) patience() time.Duration { return response }
 func (presser) leave()                  {}
 
 // line is a command as it is typed on a machine.
@@ -120,7 +120,7 @@ func (h *caller) do(ctx context.Context, step *labs.Step) error {
 }
 
 func (h *caller) said() string          { return quoted(h.output) }
-func (*caller) patience() time.Duration { return reaction }
+func (*caller) patience() time.Duration { return response }
 func (*caller) leave()                  {}
 
 // typist types a step's commands at shells, one for each machine.
