@@ -16,13 +16,8 @@ import (
 )
 
 const (
-	// patience is how long the page may take to show what was typed. Counters are
-	// read every second, later on a machine that is busy.
-	patience = 30 * time.Second
-	// response is how long it may take to show what it did itself, programs that
-	// were started included.
-	response = 5 * time.Second
-	// reaction is how long it may take to show a hint.
+	// reaction is how long a world may take to become what programs and the kernel
+	// make of it by themselves.
 	reaction = 2 * time.Second
 	// straggling is how long packets may be under way to a check that asks for them.
 	straggling = 300 * time.Millisecond
@@ -130,7 +125,7 @@ func (p *player) step(ctx context.Context, i int, name string, h hands) (ok bool
 	} else if err != nil {
 		return false, err
 	}
-	v, err := p.await(ctx, h.patience(), func(v session.View) bool { return v.Steps[i].State == session.StepDone })
+	v, err := p.await(ctx, p.Patience, func(v session.View) bool { return v.Steps[i].State == session.StepDone })
 	if err != nil {
 		return false, err
 	}
@@ -341,10 +336,7 @@ func (p *player) mistake(ctx context.Context, m mistake, fresh bool) error {
 		}
 	}
 	helped := func(v session.View) bool { return passed(v) || v.Steps[m.step].Hint == want }
-	v, err := p.await(ctx, reaction, helped)
-	if err == nil && !helped(v) {
-		v, err = p.s.Refresh(ctx) // of some changes no event tells, such as that of a program that ends
-	}
+	v, err := p.await(ctx, p.Patience, helped)
 	if err != nil {
 		return err
 	}

@@ -57,6 +57,9 @@ type Options struct {
 	Step string
 	// Worlds at a time; 0: twelve for each CPU.
 	Worlds int
+	// Patience is how long the page may take to show what was done; 0: half a minute,
+	// because a machine that is busy starts programs and reads counters late.
+	Patience time.Duration
 	// Progress is told of each case that is over, one at a time.
 	Progress func(*Lab, Case)
 }
@@ -73,9 +76,8 @@ func Run(ctx context.Context, o Options, chosen []*labs.Lab) (*Report, error) {
 	if len(o.Ways) == 0 {
 		o.Ways = Ways()
 	}
-	if o.Worlds == 0 {
-		o.Worlds = worldsPerCPU * runtime.GOMAXPROCS(0)
-	}
+	o.Worlds = cmp.Or(o.Worlds, worldsPerCPU*runtime.GOMAXPROCS(0))
+	o.Patience = cmp.Or(o.Patience, 30*time.Second)
 	r := &run{Options: o}
 	report := &Report{}
 	var units [3][]unit // the longest first, so that none is left alone at the end

@@ -10,6 +10,7 @@ import (
 	"strings"
 	"testing"
 	"testing/fstest"
+	"time"
 
 	"kabel/labs"
 	"kabel/sandbox/host"
@@ -54,6 +55,7 @@ func prove(t *testing.T, catalog *labs.Catalog, o proof.Options) *proof.Report {
 	if err != nil {
 		t.Fatal(err)
 	}
+	o.Patience = time.Second
 	o.Sessions, o.Ways, o.Variants = sessions, []proof.Way{proof.Button}, []string{session.DefaultVariant}
 	report, err := proof.Run(context.Background(), o, catalog.Labs())
 	if err := errors.Join(err, sessions.Close(), m.Close()); err != nil {

@@ -18,8 +18,6 @@ type hands interface {
 	do(ctx context.Context, step *labs.Step) error
 	// said is what the last step's commands said, to be put into a fault.
 	said() string
-	// patience is how long it may take until what they did is seen.
-	patience() time.Duration
 	leave()
 }
 
@@ -41,9 +39,8 @@ func (h presser) do(ctx context.Context, step *labs.Step) error {
 	return err
 }
 
-func (presser) said() string            { return "" }
-func (presser) patience() time.Duration { return response }
-func (presser) leave()                  {}
+func (presser) said() string { return "" }
+func (presser) leave()       {}
 
 // line is a command as it is typed on a machine.
 type line struct {
@@ -119,9 +116,8 @@ func (h *caller) do(ctx context.Context, step *labs.Step) error {
 	})
 }
 
-func (h *caller) said() string          { return quoted(h.output) }
-func (*caller) patience() time.Duration { return response }
-func (*caller) leave()                  {}
+func (h *caller) said() string { return quoted(h.output) }
+func (*caller) leave()         {}
 
 // typist types a step's commands at shells, one for each machine.
 type typist struct {
@@ -175,8 +171,7 @@ func (h *typist) at(ctx context.Context, machine topo.NodeID) (*seat, error) {
 	return at, err
 }
 
-func (h *typist) said() string          { return quoted(h.shown) }
-func (*typist) patience() time.Duration { return patience }
+func (h *typist) said() string { return quoted(h.shown) }
 
 func (h *typist) leave() {
 	for _, at := range h.seats {
