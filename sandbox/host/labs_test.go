@@ -6,6 +6,7 @@ import (
 	"slices"
 	"strings"
 	"testing"
+	"time"
 
 	"kabel/labs"
 	"kabel/sandbox/host"
@@ -36,7 +37,7 @@ func TestModelPlaysEveryLab(t *testing.T) {
 	for _, lab := range catalog.Labs() {
 		t.Run(lab.ID, func(t *testing.T) {
 			t.Parallel()
-			report, err := proof.Run(t.Context(), proof.Options{Sessions: sessions, Ways: []proof.Way{proof.Button}}, []*labs.Lab{lab})
+			report, err := proof.Run(t.Context(), proof.Options{Sessions: sessions, Ways: []proof.Way{proof.Button}, Patience: 5 * time.Second}, []*labs.Lab{lab})
 			if slices.Contains(beyond, lab.ID) {
 				if err == nil && report.Faulty() == 0 {
 					t.Error("the Model plays this lab now: it need not be an exception")
