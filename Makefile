@@ -44,6 +44,9 @@ go-test:
 # Every built-in lab on a real kernel, wrong solutions included.
 lab-test: build
 	bin/server lab test $(ARGS)
+	bin/server lab test -variant personal -way button one-namespace reach-the-host
+	rm -rf bin/guide && KABEL_WRITE_GUIDE=$(CURDIR)/bin/guide go test -count=1 -run TestGuideExample ./labs
+	bin/server lab test -dir bin/guide
 
 browser-test: build
 	cd web && npm run --silent test:browser

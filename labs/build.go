@@ -155,7 +155,7 @@ func (b *builder) judgements(step *Step, s stepFile) {
 	for _, h := range s.Hints {
 		b.unique(ids, h.ID, "a hint of this step")
 		if always {
-			b.fail(h.ID, "", "the hint %q is never shown: one above it always is", h.ID.Text)
+			b.fail(h.ID, "", "the hint %q is never shown, because one above it has no when: put that last", h.ID.Text)
 		}
 		hint := Hint{ID: h.ID.Text}
 		if h.When.Text != "" {
@@ -172,14 +172,14 @@ func (b *builder) judgements(step *Step, s stepFile) {
 			for _, h := range s.Hints {
 				all = append(all, h.ID.Text)
 			}
-			b.fail(w.Hint, nearest(w.Hint.Text, all), "this step has no hint %q", w.Hint.Text)
+			b.fail(w.Hint, nearest(w.Hint.Text, all), "this step has no hint %q: there are %s", w.Hint.Text, strings.Join(all, ", "))
 		}
 		if len(w.Do)+len(w.Probes) == 0 {
-			b.fail(w.ID, "", "the wrong solution %q does nothing", w.ID.Text)
+			b.fail(w.ID, "", "the wrong solution %q does nothing: give it do, probes or both", w.ID.Text)
 		}
 	}
 	if len(s.Do)+len(s.Probes) == 0 {
-		b.fail(s.ID, "", "the step %q does nothing", s.ID.Text)
+		b.fail(s.ID, "", "the step %q does nothing: give it do, probes or both", s.ID.Text)
 	}
 	if s.Predict != nil {
 		var options []string
@@ -192,7 +192,7 @@ func (b *builder) judgements(step *Step, s stepFile) {
 			step.Predict.Answer = &Expr{compiled{program, b.env.CELTypeAdapter()}}
 			for _, o := range outcomes(tree.Expr()) {
 				if !slices.Contains(options, o) {
-					b.fail(s.Predict.Answer, nearest(o, options), "the answer %q is not one of the options", o)
+					b.fail(s.Predict.Answer, nearest(o, options), "the answer %q is not one of the options %s", o, strings.Join(options, ", "))
 				}
 			}
 		}
@@ -212,7 +212,7 @@ func outcomes(e ast.Expr) []string {
 
 func (b *builder) unique(seen map[string]bool, id spot, what string) {
 	if seen[id.Text] {
-		b.fail(id, "", "%q is already the name of %s", id.Text, what)
+		b.fail(id, "", "%q is already the name of %s: choose another", id.Text, what)
 	}
 	seen[id.Text] = true
 }
@@ -222,10 +222,10 @@ func (b *builder) world(p *Plan) {
 	for _, m := range b.raw.Machines {
 		name := b.sub.apply(m.Name.Text)
 		if !topo.NodeID(name).Valid() || strings.Contains(name, "/") {
-			b.fail(m.Name, "", "%q can't be the name of a machine", name)
+			b.fail(m.Name, "", "%q can't be the name of a machine: use letters, digits and dashes", name)
 		}
 		if slices.Contains(b.machines, name) {
-			b.fail(m.Name, "", "there is already a machine %q", name)
+			b.fail(m.Name, "", "there is already a machine %q: choose another name", name)
 		}
 		b.machines = append(b.machines, name)
 		b.known.nodes = append(b.known.nodes, name)
@@ -243,7 +243,7 @@ func (b *builder) world(p *Plan) {
 		}
 		for _, l := range m.Links {
 			for _, a := range l.Addresses {
-				if c, ok := b.command(node, spot{"ip addr add " + a.Text + " dev " + l.Name.Text, a.Line, a.Column, false}); ok {
+				if c, ok := b.command(node, spot{"ip addr add " + a.Text + " dev " + l.Name.Text, a.Line, a.Column - len("ip addr add "), a.plain}); ok {
 					p.Setup = append(p.Setup, c.Op)
 				}
 			}
@@ -251,7 +251,7 @@ func (b *builder) world(p *Plan) {
 	}
 	for _, m := range b.raw.Machines {
 		for _, r := range m.Routes {
-			if c, ok := b.command(topo.NodeID(b.sub.apply(m.Name.Text)), spot{"ip route add " + r.Text, r.Line, r.Column, false}); ok {
+			if c, ok := b.command(topo.NodeID(b.sub.apply(m.Name.Text)), spot{"ip route add " + r.Text, r.Line, r.Column - len("ip route add "), r.plain}); ok {
 				p.Setup = append(p.Setup, c.Op)
 			}
 		}
@@ -283,7 +283,7 @@ func (b *builder) cables(p *Plan) {
 		for _, l := range m.Links {
 			name := b.sub.apply(l.Name.Text)
 			if !topo.ValidLinkName(name) {
-				b.fail(l.Name, "", "%q can't be the name of an interface", name)
+				b.fail(l.Name, "", "%q can't be the name of an interface: up to 15 letters, digits and . _ - @", name)
 			}
 			b.known.links = append(b.known.links, name)
 			if l.To.Text == "" {
@@ -295,7 +295,7 @@ func (b *builder) cables(p *Plan) {
 			i := slices.Index(b.machines, string(machine))
 			switch {
 			case i < 0:
-				b.fail(l.To, nearest(string(machine), b.machines), "there is no machine %q", machine)
+				b.fail(l.To, nearest(string(machine), b.machines), "there is no machine %q: there are %s", machine, strings.Join(b.machines, ", "))
 				continue
 			case port == "" && b.raw.Machines[i].Kind == string(topo.KindSwitch):
 				ports[string(machine)]++
@@ -303,12 +303,12 @@ func (b *builder) cables(p *Plan) {
 				b.known.links = append(b.known.links, port)
 				far = topo.Link(machine, port)
 			case port == "" || !slices.ContainsFunc(b.raw.Machines[i].Links, func(o linkFile) bool { return b.sub.apply(o.Name.Text) == port && o.To.Text == "" }):
-				b.fail(l.To, "", "a cable leads to a switch, or to machine:interface where the other end does not say to")
+				b.fail(l.To, "", "a cable leads to a switch, or to machine:interface of an interface without to of its own")
 				continue
 			}
 			for _, end := range []topo.LinkID{near, far} {
 				if plugged[end] {
-					b.fail(l.To, "", "%s has a cable already", end)
+					b.fail(l.To, "", "%s has a cable already: only one of the two ends says to", end)
 				}
 				plugged[end] = true
 			}
@@ -317,8 +317,8 @@ func (b *builder) cables(p *Plan) {
 	}
 	for _, m := range b.raw.Machines {
 		for _, l := range m.Links {
-			if end := topo.Link(topo.NodeID(b.sub.apply(m.Name.Text)), b.sub.apply(l.Name.Text)); !plugged[end] {
-				b.fail(l.Name, "", "no cable leads to %s", end)
+			if end := topo.Link(topo.NodeID(b.sub.apply(m.Name.Text)), b.sub.apply(l.Name.Text)); !plugged[end] && l.To.Text == "" {
+				b.fail(l.Name, "", "no cable leads to %s: say with to where it goes, or at its other end", end)
 			}
 		}
 	}
@@ -353,7 +353,7 @@ func (b *builder) machine(on, at spot) (topo.NodeID, bool) {
 	case name == "":
 		b.fail(at, "", "it is not said on which machine: use a block with on and do")
 	case !slices.Contains(b.machines, name):
-		b.fail(on, nearest(name, b.machines), "there is no machine %q", name)
+		b.fail(on, nearest(name, b.machines), "there is no machine %q: there are %s", name, strings.Join(b.machines, ", "))
 	default:
 		return topo.NodeID(name), true
 	}
@@ -429,7 +429,7 @@ func (b *builder) probes(on spot, files []probeFile) []topo.Probe {
 			p.Count = 2
 		}
 		if !b.known.unsure && !slices.Contains(b.known.nodes, string(p.From)) {
-			b.fail(f.From, nearest(string(p.From), b.known.nodes), "this lab has no node %q", p.From)
+			b.fail(f.From, nearest(string(p.From), b.known.nodes), "this lab has no node %q: there are %s", p.From, b.known.list(b.known.nodes))
 		}
 		if err := judgeTarget(p); err != nil {
 			b.fail(f.To, "", "%v", err)
@@ -443,7 +443,7 @@ func judgeTarget(p topo.Probe) error {
 	switch p.Kind {
 	case topo.ProbePing, topo.ProbeTraceroute:
 		if _, err := netip.ParseAddr(p.To); err != nil {
-			return fmt.Errorf("%q is not an IP address", p.To)
+			return fmt.Errorf("%q is not an IP address: names are not looked up here", p.To)
 		}
 	case topo.ProbeTCP, topo.ProbeUDP:
 		if _, err := netip.ParseAddrPort(p.To); err != nil {

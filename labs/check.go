@@ -213,6 +213,19 @@ type function struct {
 	call   func(s *State, args []string, number int) any
 }
 
+// signature is how the function is written.
+func (f function) signature() string {
+	var args []string
+	for _, a := range f.args {
+		args = append(args, argumentNames[a])
+	}
+	return f.name + "(" + strings.Join(args, ", ") + ")"
+}
+
+var argumentNames = map[argument]string{anyText: "'text'", anyNumber: "number", nodeName: "'node'", linkName: "'interface'", destination: "'destination'",
+	address: "'address'", interfaceAddress: "'address/length'", sysctlName: "'setting'", counterName: "'counter'", tableName: "'table'",
+	protocolName: "'protocol'", portNumber: "port"}
+
 // overload names the function and its number of arguments.
 func (f function) overload() string { return fmt.Sprintf("%s_%d", f.name, len(f.args)) }
 
@@ -514,6 +527,11 @@ type names struct {
 	unsure bool
 }
 
+// list writes names one after the other, each once.
+func (k names) list(all []string) string {
+	return strings.Join(slices.Compact(slices.Sorted(slices.Values(all))), ", ")
+}
+
 // exprError is a mistake in an expression, at a line and column of it from 1.
 type exprError struct {
 	line, column        int
@@ -529,7 +547,7 @@ func compile(env *cel.Env, known names, source string, want *cel.Type) (cel.Prog
 	if issues.Err() != nil {
 		e := issues.Errors()[0]
 		message, _, _ := strings.Cut(e.Message, " (") // CEL's own hints name what is not ours
-		failed := &exprError{line: e.Location.Line(), column: e.Location.Column() + 1, message: message}
+		failed := &exprError{line: e.Location.Line(), column: e.Location.Column() + 1, message: inWordsOfCEL(message)}
 		if name, ok := strings.CutPrefix(message, "undeclared reference to '"); ok {
 			name, _, _ = strings.Cut(name, "'")
 			var all []string
@@ -546,7 +564,7 @@ func compile(env *cel.Env, known names, source string, want *cel.Type) (cel.Prog
 	}
 	tree := checked.NativeRep()
 	if !checked.OutputType().IsExactType(want) {
-		return nil, nil, &exprError{1, 1, fmt.Sprintf("this yields %s, but %s is needed here", checked.OutputType(), want), ""}
+		return nil, nil, &exprError{1, 1, fmt.Sprintf("this yields %s, but %s is needed here: %s", celType(checked.OutputType().String()), celType(want.String()), whatToYield(want)), ""}
 	}
 	var mistakes []error
 	ast.PostOrderVisit(tree.Expr(), ast.NewExprVisitor(func(e ast.Expr) {
@@ -565,6 +583,56 @@ func compile(env *cel.Env, known names, source string, want *cel.Type) (cel.Prog
 		return nil, nil, &exprError{1, 1, err.Error(), ""}
 	}
 	return program, tree, nil
+}
+
+var (
+	overloads  = regexp.MustCompile(`^found no matching overload for '([^']+)' applied to '(.*)'$`)
+	undeclared = regexp.MustCompile(`^undeclared reference to '([^']+)'$`)
+	undefined  = regexp.MustCompile(`^undefined field '([^']+)'$`)
+)
+
+// inWordsOfCEL says what CEL found, as one says it to an author.
+func inWordsOfCEL(message string) string {
+	if m := undeclared.FindStringSubmatch(message); m != nil {
+		return fmt.Sprintf("there is no function %q here; a text stands in quotes", m[1])
+	}
+	if m := undefined.FindStringSubmatch(message); m != nil {
+		return fmt.Sprintf("what stands before the dot has no %q", m[1])
+	}
+	if m := overloads.FindStringSubmatch(message); m != nil {
+		var takes []string
+		for _, f := range functions {
+			if f.name == m[1] {
+				takes = append(takes, f.signature())
+			}
+		}
+		if len(takes) > 0 {
+			return fmt.Sprintf("%s can't be called with %s: write %s", m[1], celType(m[2]), strings.Join(takes, " or "))
+		}
+		return fmt.Sprintf("%s is not possible between %s: both sides must be of one kind, texts in quotes and numbers without", strings.Trim(m[1], "_"), celType(strings.Trim(m[2], "()")))
+	}
+	if rest, ok := strings.CutPrefix(message, "Syntax error: "); ok {
+		switch {
+		case strings.Contains(rest, "recognition error at: '= "), strings.HasSuffix(rest, "at: '='"):
+			return "one = compares nothing: write =="
+		case strings.HasPrefix(rest, "missing ')'"):
+			return "a ( is not closed: write ) where it ends"
+		}
+		return "this is no expression: " + strings.ReplaceAll(rest, "'<EOF>'", "the end")
+	}
+	return message
+}
+
+// celType says what CEL calls string, bool and so on.
+func celType(name string) string {
+	return strings.NewReplacer("string", "a text", "bool", "true or false", "int", "a number", "labs.", "").Replace(name)
+}
+
+func whatToYield(want *cel.Type) string {
+	if want == cel.BoolType {
+		return "compare it with == or take a part of it, such as .exists"
+	}
+	return "let it yield the id of an option in quotes, such as a ? 'yes' : 'no'"
 }
 
 func fields() []string {
@@ -595,9 +663,9 @@ func (k names) judge(tree *ast.AST, call ast.CallExpr) *exprError {
 			switch field := side.AsSelect().FieldName(); {
 			case value == "":
 			case field == "reason" && !slices.Contains(reasons, value):
-				return at(other, nearest(value, reasons), "%q is not a reason why a probe fails", value)
+				return at(other, nearest(value, reasons), "%q is not a reason why a probe fails: there are %s", value, strings.Join(reasons, ", "))
 			case field == "kind" && !slices.Contains(packetKinds, value) && ofPacket(tree, side.AsSelect()):
-				return at(other, nearest(value, packetKinds), "%q is not a kind of packet", value)
+				return at(other, nearest(value, packetKinds), "%q is not a kind of packet: there are %s", value, strings.Join(packetKinds, ", "))
 			}
 		}
 		return nil
@@ -612,41 +680,44 @@ func (k names) judge(tree *ast.AST, call ast.CallExpr) *exprError {
 			continue
 		}
 		if arg.Kind() != ast.LiteralKind {
-			return at(arg, "", "write this out, so that it can be checked before anybody plays the lab")
+			return at(arg, "", "write this out in quotes, so that it can be checked before anybody plays the lab")
 		}
 		value := literal(arg)
 		switch kind {
 		case nodeName:
 			if !k.unsure && !slices.Contains(k.nodes, value) {
-				return at(arg, nearest(value, k.nodes), "this lab has no node %q", value)
+				return at(arg, nearest(value, k.nodes), "this lab has no node %q: there are %s", value, k.list(k.nodes))
 			}
 		case linkName:
 			if !k.unsure && !slices.Contains(k.links, value) {
-				return at(arg, nearest(value, k.links), "this lab has no interface %q", value)
+				return at(arg, nearest(value, k.links), "this lab has no interface %q: there are %s", value, k.list(k.links))
 			}
 		case destination:
 			if !routeTo(value).IsValid() {
-				return at(arg, "default", "%q is not a destination", value)
+				if p, err := netip.ParsePrefix(value); err == nil {
+					return at(arg, p.Masked().String(), "%s is an address inside a network, and a route leads to the network", value)
+				}
+				return at(arg, "", "%q is not a destination: write default, an address or a network", value)
 			}
 		case address:
 			if a, err := netip.ParseAddr(value); err != nil || a.String() != value {
-				return at(arg, "", "%q is not an IP address", value)
+				return at(arg, "", "%q is not an IP address as the kernel writes it", value)
 			}
 		case interfaceAddress:
 			if p, err := netip.ParsePrefix(value); err != nil || p.String() != value {
-				return at(arg, "", "%q is not an address with a prefix length", value)
+				return at(arg, "", "%q is not an address with its length, such as 10.0.0.10/24", value)
 			}
 		case sysctlName:
 			if !slices.ContainsFunc(sysctlNames, func(re *regexp.Regexp) bool { return re.MatchString(value) }) {
-				return at(arg, "net.ipv4.ip_forward", "no snapshot has the setting %q", value)
+				return at(arg, "", "checks can't see the setting %q: there are net.ipv4.ip_forward, net.ipv4.icmp_echo_ignore_all, rp_filter and forwarding below net.ipv4.conf, and net.bridge.bridge-nf-call-iptables", value)
 			}
 		case counterName:
 			if !slices.Contains(counters, value) {
-				return at(arg, nearest(value, counters), "no snapshot has the counter %q", value)
+				return at(arg, nearest(value, counters), "checks can't see the counter %q: there are %s", value, strings.Join(counters, ", "))
 			}
 		case tableName:
 			if !slices.Contains(tables, value) {
-				return at(arg, nearest(value, tables), "%q is not a table of the firewall", value)
+				return at(arg, nearest(value, tables), "%q is not a table of the firewall: there are %s", value, strings.Join(tables, ", "))
 			}
 		case protocolName:
 			if value != "tcp" && value != "udp" {

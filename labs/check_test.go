@@ -6,6 +6,7 @@ import (
 	"net/netip"
 	"strings"
 	"testing"
+	"time"
 
 	"kabel/labs"
 	"kabel/sandbox/topo"
@@ -213,6 +214,38 @@ func BenchmarkCheck(b *testing.B) {
 	for b.Loop() {
 		if _, err := p.Steps[2].Check.Eval(b.Context(), state); err != nil {
 			b.Fatal(err)
+		}
+	}
+}
+
+// A lab file may come from a stranger: a check costs no more than is allowed,
+// and none is followed into itself.
+func TestChecksOfStrangersAreBounded(t *testing.T) {
+	many := "[" + strings.Repeat("1,", 60) + "1]"
+	wide := many + ".exists(a, " + many + ".exists(b, " + many + ".exists(c, a + b + c == 999)))"
+	state := world()
+	for name, check := range map[string]string{
+		"three loops":        wide,
+		"loops over packets": "packets('host1','eth0').exists(a, packets('host1','eth0').exists(b, packets('host1','eth0').exists(c, a.length + b.length + c.length == 1)))",
+		"a text that grows":  "[1,2,3,4,5,6,7,8].map(a, '" + strings.Repeat("x", 500) + "').map(s, s+s+s+s+s+s+s+s).map(s, s+s+s+s+s+s+s+s).map(s, s+s+s+s+s+s+s+s).exists(s, s.matches('(x+x+)+y'))",
+	} {
+		for range 250 {
+			state.Packets = append(state.Packets, topo.Sighting{Node: "host1", Link: "eth0"})
+		}
+		c, err := labs.Load(files(strings.Replace(small, "check: node('host1/kon').exists", `check: "`+check+`"`, 1), smallText))
+		if err != nil {
+			continue // refused before anybody plays it
+		}
+		p, err := c.Lab("small").Plan("")
+		if err != nil {
+			t.Fatal(err)
+		}
+		start := time.Now()
+		if _, err := p.Steps[0].Check.Eval(t.Context(), state); err == nil || !strings.Contains(err.Error(), "cost limit") {
+			t.Errorf("%s: got %v", name, err)
+		}
+		if took := time.Since(start); took > 5*time.Second {
+			t.Errorf("%s: it took %v", name, took)
 		}
 	}
 }

@@ -28,7 +28,7 @@ func ParseCommand(node topo.NodeID, line string) (topo.Placed, error) {
 	p := &parser{words: words, end: len([]rune(line)) + 1}
 	netns, op := p.command()
 	if p.err == nil && p.more() {
-		p.fail(p.words[0], "", "%q is too much here", p.words[0].text)
+		p.fail(p.words[0], "", "%q is too much here: take it out", p.words[0].text)
 	}
 	if p.err != nil {
 		return topo.Placed{}, p.err
@@ -151,7 +151,7 @@ func (p *parser) command() (netns string, op topo.Op) {
 			break
 		}
 		all := append([]string{"ip", "bridge", "sysctl", "echo", "nsenter"}, programs...)
-		p.fail(w, nearest(w.text, all), "%q is not a command that labs know", w.text)
+		p.fail(w, nearest(w.text, all), "%q is not a command that labs know: there are %s", w.text, strings.Join(all, ", "))
 	}
 	return "", nil
 }

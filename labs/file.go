@@ -265,6 +265,20 @@ func yamlProblem(file string, err error) *Problem {
 	if errors.As(err, &load) {
 		p.Line, p.Column, p.Message = max(load.Mark.Line, 1), max(load.Mark.Column, 1), load.Message
 	}
+	for said, help := range map[string]string{
+		"no documents":                 "the file is empty: server lab new writes a lab to begin from",
+		"cannot start any token":       "this can't begin a value: indent with spaces, never with tabs, and put a text in quotes that begins with a sign such as @ ` or %",
+		"expected '-' indicator":       "this is not indented like the lines of the list above: each entry begins with a dash, all in one column",
+		"expected ',' or ']'":          "a [ above is not closed: write ] at the end of the list",
+		"expected ',' or '}'":          "a { above is not closed: write } at its end",
+		"expected key":                 "this is not indented like the keys above: those of one thing stand in one column",
+		"mapping values are not allow": "a text that has a colon with a space behind it must stand in quotes",
+		"unexpected end of stream":     "a quote above is not closed",
+	} {
+		if strings.Contains(p.Message, said) {
+			p.Message = help
+		}
+	}
 	return p
 }
 

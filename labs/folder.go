@@ -9,7 +9,6 @@ import (
 	"path"
 	"path/filepath"
 	"slices"
-	"strings"
 )
 
 // What a folder of labs may hold: it may come from a stranger.
@@ -65,22 +64,22 @@ func (f *Folder) Load() (*Catalog, error) {
 	return l.catalog(f.root.FS(), f.only)
 }
 
-// Stamp changes when a file that a lab is made of does.
-func (f *Folder) Stamp() (string, error) {
+// Stamps has a word for each lab, which changes when one of its files does.
+func (f *Folder) Stamps() (map[string]string, error) {
 	fsys := f.root.FS()
 	ids, err := folders(fsys, f.only)
 	if err != nil {
-		return "", err
+		return nil, err
 	}
-	var b strings.Builder
+	out := map[string]string{}
 	for _, id := range ids {
 		for _, name := range files {
 			if info, err := fs.Stat(fsys, path.Join(id, name)); err == nil {
-				fmt.Fprintln(&b, id, name, info.Size(), info.ModTime().UnixNano())
+				out[id] += fmt.Sprintln(name, info.Size(), info.ModTime().UnixNano())
 			}
 		}
 	}
-	return b.String(), nil
+	return out, nil
 }
 
 // files are those that a lab is made of.

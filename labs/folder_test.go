@@ -151,10 +151,11 @@ func TestAStampTellsOfEveryChange(t *testing.T) {
 		if err := c.do(); err != nil {
 			t.Fatal(err)
 		}
-		stamp, err := f.Stamp()
+		stamps, err := f.Stamps()
 		if err != nil {
 			t.Fatal(err)
 		}
+		stamp := fmt.Sprint(stamps)
 		if before, same := seen[stamp]; same && c.what != "a language gone" {
 			t.Errorf("%s: the stamp is that of %s", c.what, before)
 		}

@@ -2,6 +2,7 @@ package labs
 
 import (
 	"bytes"
+	"cmp"
 	"embed"
 	"encoding/json"
 	"errors"
@@ -10,6 +11,7 @@ import (
 	"maps"
 	"path"
 	"slices"
+	"strconv"
 	"strings"
 
 	"cel.dev/cel-go/cel"
@@ -120,7 +122,7 @@ func (l *loader) catalog(fsys fs.FS, only string) (*Catalog, error) {
 // lab loads one folder.
 func (l *loader) lab(fsys fs.FS, folder string) (*Lab, error) {
 	file := path.Join(folder, "lab.yaml")
-	raw, spots, problems := l.file(fsys, file)
+	raw, doc, problems := l.file(fsys, file)
 	if len(problems) > 0 {
 		return nil, errors.Join(problems...)
 	}
@@ -139,7 +141,8 @@ func (l *loader) lab(fsys fs.FS, folder string) (*Lab, error) {
 		lab.Lacks[lang] = slices.DeleteFunc(wanted(raw), func(key string) bool { return strings.TrimSpace(src.texts[lang][key].text) != "" })
 	}
 	variants := append([]variantFile{{}}, raw.Variants...)
-	for _, v := range variants {
+	problems = append(problems, doc.variants(raw)...)
+	for i, v := range variants {
 		if v.ID != "" {
 			lab.Variants = append(lab.Variants, v.ID)
 		}
@@ -148,7 +151,7 @@ func (l *loader) lab(fsys fs.FS, folder string) (*Lab, error) {
 		for lang := range src.texts {
 			plan.texts[lang] = src.text(lang, plan.sub)
 		}
-		bad = append(bad, src.idle(plan.sub)...)
+		bad = append(bad, src.idle(doc, i-1, plan.sub)...)
 		lab.plans[v.ID] = plan
 		problems = append(problems, bad...)
 		if len(bad) > 0 {
@@ -156,14 +159,24 @@ func (l *loader) lab(fsys fs.FS, folder string) (*Lab, error) {
 		}
 	}
 	if raw.Personal != nil {
-		drawing := newDrawing(file, raw, append(spots, spoken...))
+		drawing := newDrawing(doc, raw, append(doc.spots(), spoken...))
 		problems = append(problems, drawing.problems...)
 		lab.personal = &personal{source: src, drawing: drawing, plans: map[string]*Plan{}}
 	}
 	if len(problems) > 0 {
-		return nil, errors.Join(problems...)
+		return nil, once(problems)
 	}
 	return lab, nil
+}
+
+// once joins problems and leaves out what is said already.
+func once(problems []error) error {
+	said := map[string]bool{}
+	return errors.Join(slices.DeleteFunc(problems, func(err error) bool {
+		again := said[err.Error()]
+		said[err.Error()] = true
+		return again
+	})...)
 }
 
 // source is a lab as it was read, of which plans are made.
@@ -182,23 +195,40 @@ func (s *source) plan(variant string, sub substitution) (*Plan, []error) {
 	return plan, b.problems
 }
 
+// variants judges the ids of the variants.
+func (d *document) variants(raw *labFile) (problems []error) {
+	var seen []string
+	for i, v := range raw.Variants {
+		at := d.at([]string{"variants", strconv.Itoa(i), "id"})
+		switch {
+		case slices.Contains(seen, v.ID):
+			problems = append(problems, d.problem(at, "", "%q is already the name of a variant: choose another", v.ID))
+		case v.ID == "default" || v.ID == Personal || strings.HasPrefix(v.ID, Personal+"-"):
+			problems = append(problems, d.problem(at, "", "%q has a meaning of its own: choose another name for the variant", v.ID))
+		}
+		seen = append(seen, v.ID)
+	}
+	return problems
+}
+
 // text is what the lab says in a language.
 func (s *source) text(lang string, sub substitution) Text {
 	return s.writer.text(lang, s.raw, s.texts[lang], s.texts[languages[0].String()], sub)
 }
 
 // idle finds what a variant replaces in vain.
-func (s *source) idle(sub substitution) (problems []error) {
+func (s *source) idle(doc *document, i int, sub substitution) (problems []error) {
 	for _, key := range slices.Sorted(maps.Keys(sub.used)) {
 		if !sub.used[key] {
-			problems = append(problems, &Problem{s.file, 1, 1, fmt.Sprintf("%q is replaced, but stands nowhere in the lab", key), ""})
+			at, _ := entry(doc.at([]string{"variants", strconv.Itoa(i), "replace"}), key)
+			problems = append(problems, doc.problem(at, "", "%q is replaced, but stands nowhere in the lab: take it out, or correct it", key))
 		}
 	}
 	return problems
 }
 
 // file reads and validates the form of a lab.yaml.
-func (l *loader) file(fsys fs.FS, file string) (*labFile, []located, []error) {
+func (l *loader) file(fsys fs.FS, file string) (*labFile, *document, []error) {
 	b, err := l.read(fsys, file)
 	if err != nil {
 		return nil, nil, []error{err}
@@ -218,7 +248,7 @@ func (l *loader) file(fsys fs.FS, file string) (*labFile, []located, []error) {
 	if err := doc.root.Decode(&raw); err != nil {
 		return nil, nil, []error{yamlProblem(file, err)}
 	}
-	return &raw, doc.spots(), nil
+	return &raw, doc, nil
 }
 
 // invalid turns the schema's verdict into problems with places.
@@ -226,6 +256,9 @@ func (l *loader) invalid(doc *document, e *jsonschema.ValidationError) []error {
 	n := doc.at(e.InstanceLocation)
 	switch k := e.ErrorKind.(type) {
 	case *kind.Required:
+		if slices.ContainsFunc(keysOf(n), func(key string) bool { return strings.Contains(key, " ") }) {
+			return nil // a text that was taken for a key
+		}
 		// A key that is misspelt is told of as such.
 		missing := slices.DeleteFunc(slices.Clone(k.Missing), func(key string) bool {
 			return slices.ContainsFunc(keysOf(n), func(is string) bool { return nearest(is, knownKeys(l.keys, e.InstanceLocation)) == key })
@@ -233,14 +266,21 @@ func (l *loader) invalid(doc *document, e *jsonschema.ValidationError) []error {
 		if len(missing) == 0 {
 			return nil
 		}
-		return []error{doc.problem(n, "", "%s missing here: add it", keyList(missing))}
+		return []error{doc.problem(n, "", "%s", keyList(missing))}
 	case *kind.AdditionalProperties:
 		var out []error
 		for _, key := range k.Properties {
 			at, _ := entry(n, key)
-			out = append(out, doc.problem(at, nearest(key, knownKeys(l.keys, e.InstanceLocation)), "the key %q is not known here", key))
+			if strings.Contains(key, " ") {
+				out = append(out, doc.problem(at, "", "a text that has a colon with a space behind it must stand in quotes"))
+				return out
+			}
+			out = append(out, doc.problem(at, nearest(key, knownKeys(l.keys, e.InstanceLocation)), "the key %q is not known here: there are %s", key, strings.Join(knownKeys(l.keys, e.InstanceLocation), ", ")))
 		}
 		return out
+	case *kind.Type, *kind.Enum, *kind.Pattern, *kind.Minimum, *kind.Maximum, *kind.MinItems, *kind.MaxItems, *kind.MinLength, *kind.MaxLength, *kind.MinProperties, *kind.MaxProperties:
+		message, suggestion := inWords(k)
+		return []error{doc.problem(n, suggestion, "%s", message)}
 	case *kind.OneOf:
 		// A command or a block: speak of the form that was meant.
 		for _, c := range e.Causes {
@@ -260,6 +300,52 @@ func (l *loader) invalid(doc *document, e *jsonschema.ValidationError) []error {
 	return out
 }
 
+// inWords says what the schema found, as one says it to an author.
+func inWords(k jsonschema.ErrorKind) (message, suggestion string) {
+	names := map[string]string{"string": "a text", "integer": "a whole number", "number": "a number", "array": "a list", "object": "keys with values", "boolean": "true or false", "null": "nothing"}
+	switch k := k.(type) {
+	case *kind.Type:
+		var want []string
+		for _, w := range k.Want {
+			want = append(want, names[w])
+		}
+		message = fmt.Sprintf("%s belongs here, not %s", strings.Join(want, " or "), names[k.Got])
+		switch {
+		case slices.Contains(k.Want, "array"):
+			message += ": write it in [ ], or each entry on a line of its own behind a dash"
+		case slices.Contains(k.Want, "string"):
+			message += ": put it in quotes if it is meant as a text"
+		}
+	case *kind.Enum:
+		var want []string
+		for _, w := range k.Want {
+			want = append(want, fmt.Sprint(w))
+		}
+		got := fmt.Sprint(k.Got)
+		return fmt.Sprintf("%q is none of %s", got, strings.Join(want, ", ")), nearest(got, want)
+	case *kind.Pattern:
+		what := map[string]string{"^[a-z0-9-]+$": "small letters, digits and dashes", "^[a-z]$": "a single small letter"}[k.Want]
+		return fmt.Sprintf("%q does not fit: write %s", k.Got, cmp.Or(what, k.Want)), ""
+	case *kind.Minimum:
+		message = fmt.Sprintf("%s is too small: the least is %s", k.Got.RatString(), k.Want.RatString())
+	case *kind.Maximum:
+		message = fmt.Sprintf("%s is too large: the most is %s", k.Got.RatString(), k.Want.RatString())
+	case *kind.MinItems:
+		message = fmt.Sprintf("at least %d belong here, and there are only %d: add more", k.Want, k.Got)
+	case *kind.MaxItems:
+		message = fmt.Sprintf("there are %d, and %d are allowed: take some away", k.Got, k.Want)
+	case *kind.MinLength:
+		message = "this is empty: write something, or leave the key out"
+	case *kind.MaxLength:
+		message = fmt.Sprintf("this has %d letters, and %d are allowed: make it shorter", k.Got, k.Want)
+	case *kind.MinProperties:
+		message = "this is empty: add something, or leave the key out"
+	case *kind.MaxProperties:
+		message = fmt.Sprintf("there are %d, and %d are allowed: take some away", k.Got, k.Want)
+	}
+	return message, ""
+}
+
 // keysOf lists the keys of a mapping.
 func keysOf(n *yaml.Node) (keys []string) {
 	for i := 0; n.Kind == yaml.MappingNode && i < len(n.Content); i += 2 {
@@ -268,12 +354,12 @@ func keysOf(n *yaml.Node) (keys []string) {
 	return keys
 }
 
-// keyList says which keys, up to its verb.
+// keyList says which keys are missing.
 func keyList(keys []string) string {
 	if len(keys) == 1 {
-		return "the key " + keys[0] + " is"
+		return "the key " + keys[0] + " is missing here: add it"
 	}
-	return "the keys " + strings.Join(keys, ", ") + " are"
+	return "the keys " + strings.Join(keys, ", ") + " are missing here: add them"
 }
 
 // texts reads the files of all languages.

@@ -92,10 +92,10 @@ var ranges = []netip.Prefix{netip.MustParsePrefix("10.0.0.0/8"), netip.MustParse
 
 // newDrawing judges a lab's personal section. The texts are all that a learner
 // may come to see of the lab, each with the place where it stands.
-func newDrawing(file string, raw *labFile, texts []located) *drawing {
+func newDrawing(doc *document, raw *labFile, texts []located) *drawing {
 	d := &drawing{lab: raw.ID.Text, words: map[string]bool{}, inside: map[netip.Addr]netip.Prefix{}, foreign: map[netip.Prefix]bool{}}
 	fail := func(at spot, format string, a ...any) {
-		d.problems = append(d.problems, &Problem{file, at.Line, at.Column, fmt.Sprintf(format, a...), ""})
+		d.problems = append(d.problems, &Problem{doc.file, at.Line, at.Column, fmt.Sprintf(format, a...), ""})
 	}
 	for _, n := range raw.Personal.Networks {
 		p, err := netip.ParsePrefix(n.Text)
@@ -144,7 +144,8 @@ func newDrawing(file string, raw *labFile, texts []located) *drawing {
 		}
 	}
 	if len(raw.Personal.Names)+len(raw.Personal.Networks) == 0 {
-		fail(spot{Line: 1, Column: 1}, "personal says nothing: list names, networks, or both")
+		at := doc.at([]string{"personal"})
+		fail(spot{Line: at.Line, Column: at.Column}, "personal says nothing: list names, networks, or both")
 	}
 	return d
 }

@@ -14,7 +14,7 @@ import (
 // Whatever the seed: a personal variant is a lab that is right, in which nothing
 // that was to be drawn is as it was, and nothing is called like something else.
 func TestPersonalVariantsOfBuiltInLabs(t *testing.T) {
-	seeds, plans := 200, 20 // a plan costs much more than its names
+	seeds, plans := 200, 5 // a plan costs much more than its names
 	if os.Getenv("KABEL_ALL_SEEDS") != "" {
 		plans = seeds
 	}
@@ -124,7 +124,7 @@ func shown(p *Plan) (out []string) {
 }
 
 func TestPersonalDrawing(t *testing.T) {
-	d := newDrawing("x/lab.yaml", &labFile{ID: spot{Text: "x"}, Personal: &personalFile{
+	d := newDrawing(&document{file: "x/lab.yaml"}, &labFile{ID: spot{Text: "x"}, Personal: &personalFile{
 		Names:    []spot{{Text: "netns0"}, {Text: "veth0"}, {Text: "kon"}},
 		Networks: []spot{{Text: "172.16.0.0/24"}},
 	}}, []located{{"x/lab.yaml", spot{Text: "netns0 veth0 kon 172.16.0.1/24, 172.16.0 10.0.0.0/8", Line: 1, Column: 1, plain: true}}})

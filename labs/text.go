@@ -40,6 +40,14 @@ type StepText struct {
 	After    string            // HTML; shown when the step is done
 }
 
+// defaultTitles name the lab as it was written, where learners choose a variant.
+var defaultTitles = map[string]string{
+	"en": "The lab's own names",
+	"id": "Nama asli lab",
+	"vi": "Tên gốc của bài lab",
+	"ko": "실습의 원래 이름",
+}
+
 // languages in which labs are written, the first being the one that all have.
 var languages = []language.Tag{language.English, language.Indonesian, language.Vietnamese, language.Korean}
 
@@ -94,6 +102,18 @@ var (
 	option   = regexp.MustCompile(`^- +([a-z0-9-]+): +(.+)$`)
 )
 
+// What a passage may be: a parser of Markdown needs time that grows with the
+// square of such things.
+const (
+	maxPassage = 16 << 10 // bytes
+	maxLinks   = 200
+)
+
+var nested = regexp.MustCompile(`(?m)^([ \t]*[>*+-]){10,}`)
+
+// lost is where text goes whose heading can't be read.
+const lost = "?"
+
 // readPassages takes a text file apart. Its form: "# Title", a quote as the
 // summary, the introduction; "## variant ID: title"; "## step ID: title" and
 // the step's text, in it "### hint ID", "### predict" with a list "- ID: answer"
@@ -114,7 +134,7 @@ func readPassages(file string, b []byte) (passages, []error) {
 	}
 	open := func(k string, line int, text string) {
 		if _, twice := out[k]; twice {
-			fail(line, "%s is given twice", k)
+			fail(line, "%s is given twice: take one out", heading(k))
 		}
 		out[k] = passage{text, line}
 	}
@@ -138,8 +158,9 @@ func readPassages(file string, b []byte) (passages, []error) {
 			case key == "intro" && strings.HasPrefix(line, "> "):
 				s := out["summary"]
 				out["summary"] = passage{s.text + strings.TrimPrefix(line, "> ") + "\n", n}
+			case key == lost:
 			case key == "" && line != "":
-				fail(n, "this stands behind a variant's title, where no text belongs")
+				fail(n, "this stands behind a variant's title, where no text belongs: take it out")
 				key = "intro"
 			case key != "":
 				add(strings.TrimPrefix(line, "  "))
@@ -150,6 +171,7 @@ func readPassages(file string, b []byte) (passages, []error) {
 			m := heading2.FindStringSubmatch(line)
 			if m == nil {
 				fail(n, `a heading of the second level is "## step ID: title" or "## variant ID: title"`)
+				step, key = "", lost
 				continue
 			}
 			open(m[1]+"/"+m[2], n, m[3])
@@ -161,12 +183,26 @@ func readPassages(file string, b []byte) (passages, []error) {
 			}
 		default:
 			m := heading3.FindStringSubmatch(line)
+			if key == lost {
+				continue
+			}
 			if m == nil || step == "" {
 				fail(n, `below a step stand "### hint ID", "### predict" and "### after"`)
 				continue
 			}
 			key = step + "/" + strings.Join(strings.Fields(m[1]), "/")
 			open(key, n, "")
+		}
+	}
+	delete(out, lost)
+	for _, k := range slices.Sorted(maps.Keys(out)) {
+		switch text := out[k].text; {
+		case len(text) > maxPassage:
+			fail(max(out[k].line, 1), "the text of %s has %d bytes, %d are allowed: split it", heading(k), len(text), maxPassage)
+		case strings.Count(text, "[") > maxLinks:
+			fail(max(out[k].line, 1), "the text of %s has more than %d times a [: take some away", heading(k), maxLinks)
+		case nested.MatchString(text):
+			fail(max(out[k].line, 1), "the text of %s has quotes or lists inside each other, more than 10 deep: make it flat", heading(k))
 		}
 	}
 	return out, problems
@@ -198,18 +234,63 @@ func wanted(lab *labFile) []string {
 // and the first language must be complete.
 func judgeTexts(file string, p passages, keys []string, complete bool) []error {
 	var problems []error
-	spoken := func(key string) string { return strings.ReplaceAll(key, "/", " ") }
-	for _, k := range slices.Sorted(maps.Keys(p)) {
-		if !slices.Contains(keys, k) {
-			problems = append(problems, &Problem{file, p[k].line, 1, "the lab has no " + spoken(k), spoken(nearest(k, keys))})
+	missing := func(k string) bool { return strings.TrimSpace(p[k].text) == "" }
+	// Of a step or a question that is not there at all nothing more is said.
+	under := func(k string) string {
+		parts := strings.Split(k, "/")
+		switch {
+		case len(parts) > 2 && parts[0] == "step" && parts[2] == "option":
+			return strings.Join(parts[:2], "/") + "/predict"
+		case len(parts) > 2 && parts[0] == "step":
+			return strings.Join(parts[:2], "/")
 		}
+		return ""
+	}
+	for _, k := range slices.Sorted(maps.Keys(p)) {
+		if slices.Contains(keys, k) || under(k) != "" && !slices.Contains(keys, under(k)) && p[under(k)].line > 0 {
+			continue
+		}
+		suggestion := ""
+		if n := nearest(k, keys); n != "" {
+			suggestion = strings.Trim(heading(n), `"`)
+		}
+		problems = append(problems, &Problem{file, p[k].line, 1, "lab.yaml has nothing for " + heading(k) + ": correct the id, or take this out", suggestion})
 	}
 	for _, k := range keys {
-		if complete && strings.TrimSpace(p[k].text) == "" {
-			problems = append(problems, &Problem{file, max(p[k].line, 1), 1, fmt.Sprintf("the text of %s is missing", spoken(k)), ""})
+		if !complete || !missing(k) || under(k) != "" && p[under(k)].line == 0 {
+			continue
 		}
+		at, there := p[k]
+		what := "add " + heading(k)
+		if there && at.line > 0 {
+			what = "write something below " + heading(k)
+		} else if above, ok := p[under(k)]; ok {
+			at = above
+			what += " below " + heading(under(k))
+		}
+		problems = append(problems, &Problem{file, max(at.line, 1), 1, "words are missing: " + what, ""})
 	}
 	return problems
+}
+
+// heading is what an author writes for a key.
+func heading(key string) string {
+	parts := strings.Split(key, "/")
+	switch {
+	case key == "title":
+		return `"# Title"`
+	case key == "summary":
+		return `"> a summary" behind the title`
+	case key == "intro":
+		return "an introduction behind the summary"
+	case len(parts) == 2:
+		return fmt.Sprintf(`"## %s %s: title"`, parts[0], parts[1])
+	case parts[2] == "text":
+		return fmt.Sprintf(`"## step %s"`, parts[1])
+	case parts[2] == "option":
+		return fmt.Sprintf(`"- %s: answer"`, parts[3])
+	}
+	return fmt.Sprintf(`"### %s"`, strings.Join(parts[2:], " "))
 }
 
 // writer turns Markdown into what a browser may show.
@@ -261,6 +342,7 @@ func (w *writer) text(lang string, lab *labFile, own, fallback passages, sub sub
 	for _, v := range lab.Variants {
 		t.Variants[v.ID] = w.plain(get("variant/" + v.ID))
 	}
+	t.Variants["default"] = cmp.Or(defaultTitles[lang], defaultTitles[languages[0].String()])
 	if lab.Personal != nil {
 		t.Variants[Personal] = cmp.Or(personalTitles[lang], personalTitles[languages[0].String()])
 	}

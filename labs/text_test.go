@@ -1,6 +1,7 @@
 package labs_test
 
 import (
+	"regexp"
 	"strings"
 	"testing"
 
@@ -64,6 +65,68 @@ func TestTextsCannotCarryScripts(t *testing.T) {
 	}
 	if got := text.Steps["one"].Hints["late"]; strings.Contains(got, "onclick") {
 		t.Errorf("hint: %q", got)
+	}
+}
+
+// What a browser is given has only the elements and links that are allowed,
+// whatever a text tries.
+func TestAttacksByText(t *testing.T) {
+	allowed := regexp.MustCompile(`^</?(p|br|em|strong|code|pre|ul|ol|li|blockquote|h4|h5|table|thead|tbody|tr|th|td)/?>$|^<a href="https://[^"]*" rel="[a-z ]+" target="_blank">$|^</a>$`)
+	tag := regexp.MustCompile(`<[^>]*>?`)
+	for name, attack := range map[string]string{
+		"script":             `<script>alert(1)</script>`,
+		"script in pieces":   `<scr<script>ipt>alert(1)</scr</script>ipt>`,
+		"onerror":            `<img src=x onerror=alert(1)>`,
+		"an allowed element": `<p onclick="alert(1)" style="position:fixed" class="x" id="content">x</p>`,
+		"javascript":         `[a](javascript:alert(1)) [b](JaVaScRiPt:alert(1)) [c](java&#115;cript:alert(1)) [d](&#x6A;avascript:alert(1))`,
+		"data":               `[a](data:text/html;base64,PHNjcmlwdD4=) ![b](data:image/svg+xml;base64,PHN2Zz4=)`,
+		"other schemes":      `[a](vbscript:x) [b](file:///etc/passwd) [c](//evil.example/) [d](http://evil.example/) <ftp://evil.example/>`,
+		"our own pages":      `[a](/api/v1/labs) [b](#/lab/x) [c](..)`,
+		"a quote in a link":  `[a](https://example.org/"onmouseover="alert(1))`,
+		"an image":           `![a](https://evil.example/track.png)`,
+		"svg":                `<svg onload=alert(1)><script>alert(1)</script></svg>`,
+		"math":               `<math><mtext><table><mglyph><style><img src=x onerror=alert(1)>`,
+		"style":              `<style>*{display:none}</style><link rel=stylesheet href=https://evil.example/>`,
+		"iframe":             `<iframe srcdoc="<script>alert(1)</script>"></iframe><object data=x></object><embed src=x>`,
+		"a form":             `<form action=https://evil.example/><input name=token><button>go</button></form>`,
+		"base and meta":      `<base href=https://evil.example/><meta http-equiv=refresh content="0;url=https://evil.example/">`,
+		"a template":         `<template shadowrootmode=open><script>alert(1)</script></template>`,
+		"a comment":          `<!--><img src=x onerror=alert(1)>-->`,
+		"CDATA":              `<![CDATA[<script>alert(1)</script>]]>`,
+		"a null":             "<scr\x00ipt>alert(1)</script>",
+		"a fence's language": "```\"><script>alert(1)</script>\nx\n```",
+		"entities":           `&lt;script&gt;alert(1)&lt;/script&gt;`,
+	} {
+		t.Run(name, func(t *testing.T) {
+			bad := strings.Replace(smallText, "Hello kon", attack+"\n\nHello kon", 1)
+			if !strings.HasPrefix(attack, "```") {
+				bad = strings.Replace(bad, "Too late", strings.ReplaceAll(attack, "\n", " ")+" Too late", 1)
+			}
+			text := smallPlan(t, files(small, bad), "").Text("en")
+			for _, got := range tag.FindAllString(text.Intro, -1) {
+				if !allowed.MatchString(got) {
+					t.Errorf("%q is let through", got)
+				}
+			}
+			if !strings.Contains(text.Intro, "Hello kon") {
+				t.Errorf("the words behind it are lost: %.200q", text.Intro)
+			}
+		})
+	}
+}
+
+// What would keep a parser of Markdown busy is refused before it sees it.
+func TestTextsOfStrangersAreBounded(t *testing.T) {
+	for name, attack := range map[string]string{
+		"nested quotes": strings.Repeat("> ", 5000) + "deep",
+		"nested lists":  strings.Repeat("- ", 3000) + "deep",
+		"brackets":      strings.Repeat("[a](", 4000),
+		"a long text":   strings.Repeat("word ", 5000),
+	} {
+		_, err := labs.Load(files(small, strings.Replace(smallText, "Hello kon", attack+"\n\nHello kon", 1)))
+		if err == nil {
+			t.Errorf("%s: it was accepted", name)
+		}
 	}
 }
 

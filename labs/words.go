@@ -122,7 +122,7 @@ func split(line string) ([]word, *SyntaxError) {
 func nearest(got string, candidates []string) string {
 	best, least := "", 3
 	for _, c := range candidates {
-		if d := distance(got, c); d < least && d < max(len(got), len(c)) {
+		if d := distance(got, c); d < least && 2*d <= max(len(got), len(c)) {
 			best, least = c, d
 		}
 	}

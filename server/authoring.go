@@ -15,6 +15,7 @@ import (
 	"time"
 
 	"kabel/labs"
+	"kabel/server/proof"
 	"kabel/server/session"
 )
 
@@ -104,22 +105,24 @@ const glance = 250 * time.Millisecond
 func follow(ctx context.Context, l *library, sessions *session.Registry, stderr io.Writer) {
 	tick := time.NewTicker(glance)
 	defer tick.Stop()
-	before := ""
+	var before map[string]string
 	for first := true; ; first = false {
-		stamp, err := l.folder.Stamp()
-		if err != nil {
-			stamp = err.Error()
-		}
-		if stamp != before {
-			before = stamp
-			if catalog, err := l.Load(); err != nil {
+		stamps, err := l.folder.Stamps()
+		switch {
+		case err != nil && before != nil:
+			fmt.Fprintln(stderr, err)
+			before = nil
+		case err == nil && !maps.Equal(stamps, before):
+			before = stamps
+			catalog, err := l.Load()
+			if err != nil {
 				fmt.Fprintln(stderr, err)
-			} else {
-				if !first {
-					sessions.Teach(catalog)
-				}
-				l.tell(stderr, catalog)
+				break
 			}
+			if !first {
+				sessions.Teach(catalog)
+			}
+			l.tell(stderr, catalog)
 		}
 		select {
 		case <-ctx.Done():
@@ -139,4 +142,86 @@ func (l *library) tell(w io.Writer, c *labs.Catalog) {
 	if len(c.Broken()) == 0 {
 		fmt.Fprintf(w, "%s  the labs are right\n", time.Now().Format(time.TimeOnly))
 	}
+}
+
+// choose finds the labs that are meant: those that are named, or all of the
+// directory, or the built-in ones where there is none. With mistakes in them
+// none is chosen.
+func (l *library) choose(c *labs.Catalog, ids []string) (chosen []*labs.Lab, err error) {
+	if len(c.Broken()) > 0 {
+		var mistakes strings.Builder
+		l.tell(&mistakes, c)
+		return nil, errors.New("there are mistakes:\n" + strings.TrimSpace(mistakes.String()))
+	}
+	for _, id := range ids {
+		lab := c.Lab(id)
+		if lab == nil {
+			return nil, fmt.Errorf("there is no lab called %q", id)
+		}
+		chosen = append(chosen, lab)
+	}
+	if len(ids) == 0 {
+		chosen = slices.DeleteFunc(c.Labs(), func(lab *labs.Lab) bool { return l.folder != nil && l.builtIn.Lab(lab.ID) == lab })
+	}
+	if len(chosen) == 0 {
+		return nil, errors.New("there is no lab: a lab is a folder with a lab.yaml; server lab new makes one")
+	}
+	return chosen, nil
+}
+
+// watch proves labs, and again those whose files change, until ctx ends.
+func (l *library) watch(ctx context.Context, sessions *session.Registry, chosen []*labs.Lab, prove func([]*labs.Lab) (*proof.Report, error), stdout, stderr io.Writer) error {
+	tick := time.NewTicker(glance)
+	defer tick.Stop()
+	before, err := l.folder.Stamps()
+	if err != nil {
+		return err
+	}
+	for {
+		if len(chosen) > 0 {
+			report, err := prove(chosen)
+			if ctx.Err() != nil {
+				return nil
+			}
+			if report != nil {
+				err = errors.Join(err, report.WriteText(stdout))
+			}
+			if err != nil {
+				fmt.Fprintln(stderr, err)
+			}
+			fmt.Fprintln(stderr, "waiting for what is saved; Ctrl-C ends this")
+		}
+		chosen = nil
+		select {
+		case <-ctx.Done():
+			return nil
+		case <-tick.C:
+		}
+		stamps, err := l.folder.Stamps()
+		if err != nil || maps.Equal(stamps, before) {
+			continue
+		}
+		catalog, err := l.Load()
+		if err != nil {
+			fmt.Fprintln(stderr, err)
+			continue
+		}
+		l.tell(stderr, catalog)
+		sessions.Teach(catalog)
+		for _, lab := range catalog.Labs() {
+			if l.builtIn.Lab(lab.ID) == nil && stamps[lab.ID] != before[lab.ID] {
+				chosen = append(chosen, lab)
+			}
+		}
+		before = stamps
+	}
+}
+
+// complete lists the languages in which labs must have all their words. Those of
+// a directory may be translated bit by bit.
+func (l *library) complete() []string {
+	if l.folder == nil {
+		return labs.Languages()
+	}
+	return labs.Languages()[:1]
 }

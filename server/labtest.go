@@ -32,6 +32,7 @@ type labTest struct {
 	settings
 	ways, variants, step, json, junit string
 	worlds                            int
+	watch                             bool
 }
 
 func (c *labTest) flags(f *flag.FlagSet) {
@@ -40,6 +41,8 @@ func (c *labTest) flags(f *flag.FlagSet) {
 	f.StringVar(&c.step, "step", "", "prove only the step of this `id`")
 	f.StringVar(&c.json, "json", "", "write the whole report to this `file`, as JSON")
 	f.StringVar(&c.junit, "junit", "", "write the report to this `file`, as JUnit XML")
+	f.StringVar(&c.labs, "dir", "", "prove the labs of this `directory` instead of the built-in ones")
+	f.BoolVar(&c.watch, "watch", false, "stay, and prove again what is saved in the directory")
 	f.IntVar(&c.worlds, "worlds", 0, "how many `worlds` to play at a time; 0: twelve for each CPU")
 	c.backendFlags(f)
 }
@@ -53,20 +56,24 @@ func testLabs(ctx context.Context, args []string, stdout, stderr io.Writer) (err
 	if err := f.Parse(args); err != nil {
 		return err
 	}
-	catalog, err := labs.BuiltIn()
+	if c.watch && c.labs == "" {
+		return errors.New("say what to watch: server lab test --watch -dir mylabs")
+	}
+	library, err := openLabs(c.labs)
 	if err != nil {
 		return err
 	}
-	chosen := catalog.Labs()
-	if f.NArg() > 0 {
-		chosen = nil
-		for _, id := range f.Args() {
-			l := catalog.Lab(id)
-			if l == nil {
-				return fmt.Errorf("there is no lab called %q", id)
-			}
-			chosen = append(chosen, l)
-		}
+	defer func() { err = errors.Join(err, library.Close()) }()
+	catalog, err := library.Load()
+	if err != nil {
+		return err
+	}
+	chosen, err := library.choose(catalog, f.Args())
+	if err != nil && !c.watch {
+		return err
+	}
+	if err != nil {
+		fmt.Fprintln(stderr, err)
 	}
 	var ways []proof.Way
 	for _, w := range listed(c.ways) {
@@ -100,8 +107,14 @@ func testLabs(ctx context.Context, args []string, stdout, stderr io.Writer) (err
 	if err != nil {
 		return err
 	}
-	report, err := proof.Run(ctx, proof.Options{Sessions: sessions, Ways: ways, Variants: listed(c.variants), Step: c.step, Worlds: c.worlds,
-		Progress: progress(stderr)}, chosen)
+	prove := func(chosen []*labs.Lab) (*proof.Report, error) {
+		return proof.Run(ctx, proof.Options{Sessions: sessions, Ways: ways, Variants: listed(c.variants), Step: c.step, Worlds: c.worlds, Languages: library.complete(),
+			Progress: progress(stderr)}, chosen)
+	}
+	if c.watch {
+		return errors.Join(library.watch(ctx, sessions, chosen, prove, stdout, stderr), sessions.Close())
+	}
+	report, err := prove(chosen)
 	err = errors.Join(err, sessions.Close())
 	if report != nil {
 		err = errors.Join(err, report.WriteText(stdout), reports.write(report))

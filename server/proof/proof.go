@@ -53,6 +53,8 @@ type Options struct {
 	// each step. Of the personal ones, those that are named are proved; labs.Personal
 	// stands for one of them.
 	Variants []string
+	// Languages that must have all words; empty: all.
+	Languages []string
 	// Step narrows the proof to the step of that id.
 	Step string
 	// Worlds at a time; 0: twelve for each CPU.
@@ -252,7 +254,11 @@ func (s *subject) judgeHints() {
 }
 
 func (s *subject) judgeLanguages() {
-	for _, lang := range labs.Languages() {
+	languages := s.run.Languages
+	if len(languages) == 0 {
+		languages = labs.Languages()
+	}
+	for _, lang := range languages {
 		c, end := s.begin(KindLanguage, "", lang)
 		for _, key := range s.lab.lacks[lang] {
 			c.fault("%s is missing", key)
