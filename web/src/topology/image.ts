@@ -109,6 +109,7 @@ async function fontsFor(text: string): Promise<string> {
       if (!file) return rule.cssText;
       const base = rule.parentStyleSheet?.href ?? document.baseURI;
       const answer = await fetch(new URL(file, base));
+      if (!answer.ok) return ''; // the reader's own fonts serve, too
       return rule.cssText.replace(file, await dataUrl(await answer.blob()));
     }),
   );
