@@ -145,7 +145,9 @@ function drawBox(out: Drawn, c: Container, box: Box): void {
   const chipsWidth = c.chips.reduce((sum, e) => sum + chipSize(e).w + 6, 0);
   const title = titleRoom(c.node);
   const beside = title + chipsWidth <= w - 8;
-  out.items.push(nodeItem(c.node, 'netns', box, { x: x + 14, y: y + 25 }, beside ? title - 24 : w - 28));
+  const item = nodeItem(c.node, 'netns', box, { x: x + 14, y: y + 25 }, beside ? title - 24 : w - 28);
+  item.titleRoom = beside ? w - chipsWidth - 30 : w - 28;
+  out.items.push(item);
   out.boxes.set(c.node.id, box);
   const sizes = c.chips.map((e) => chipSize(e));
   const placed = beside ? flow(sizes, chipsWidth + 1, 6) : flow(sizes, w - 28, 6);

@@ -96,7 +96,7 @@ class Host {
     const inner = Math.max(
       leastInner,
       header - pad,
-      this.#grid.w,
+      this.#grid.w + (this.#grid.rows.length > 1 ? pad : 0),
       lowerWidth + 2 * pad + 2 * wireSpace,
       ...barTitles,
     );
