@@ -14,7 +14,15 @@ type Catalog struct {
 	labs     []*Lab
 	broken   []Broken
 	glossary *Glossary
+	demo     *Lab
 }
+
+// Demo is the id of the lab that plays itself.
+const Demo = "demo"
+
+// Demo is the lab that plays itself, which is not listed; nil if the built-in labs
+// are not among these. Its steps have no hints and no wrong solutions.
+func (c *Catalog) Demo() *Lab { return c.demo }
 
 // Broken lists the labs that were left out, because of mistakes in them.
 func (c *Catalog) Broken() []Broken { return slices.Clone(c.broken) }
@@ -22,7 +30,7 @@ func (c *Catalog) Broken() []Broken { return slices.Clone(c.broken) }
 // With is the catalogue with the labs of another beside its own. A lab whose name
 // is taken is left out.
 func (c *Catalog) With(more *Catalog) *Catalog {
-	out := &Catalog{labs: c.Labs(), glossary: c.glossary, broken: append(c.Broken(), more.broken...)}
+	out := &Catalog{labs: c.Labs(), glossary: c.glossary, broken: append(c.Broken(), more.broken...), demo: c.demo}
 	for _, l := range more.labs {
 		if c.Lab(l.ID) != nil {
 			out.broken = append(out.broken, Broken{l.ID, &Problem{l.ID + "/lab.yaml", 1, 1,

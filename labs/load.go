@@ -32,11 +32,27 @@ var apart embed.FS
 
 // BuiltIn loads the labs that the program carries.
 func BuiltIn() (*Catalog, error) {
-	sub, err := fs.Sub(content, "content")
+	listed, err := fs.Sub(content, "content")
 	if err != nil {
 		return nil, fmt.Errorf("built-in labs: %w", err)
 	}
-	return Load(sub)
+	unlisted, err := fs.Sub(apart, "apart")
+	if err != nil {
+		return nil, fmt.Errorf("built-in labs: %w", err)
+	}
+	c, err := Load(listed)
+	if err != nil {
+		return nil, err
+	}
+	l, err := newLoader()
+	if err != nil {
+		return nil, err
+	}
+	l.schema = nil
+	if c.demo, err = l.lab(unlisted, Demo); err != nil {
+		return nil, err
+	}
+	return c, nil
 }
 
 // Load reads every folder of fsys that has a lab.yaml. It reports all mistakes
@@ -63,8 +79,8 @@ func Load(fsys fs.FS) (*Catalog, error) {
 // loader holds what all labs share.
 type loader struct {
 	env     *cel.Env
-	keys    map[string]any // the schema, to suggest keys
-	schema  *jsonschema.Schema
+	keys    map[string]any     // the schema, to suggest keys
+	schema  *jsonschema.Schema // nil: the lab is ours and not for learners, who need hints and more
 	printer *message.Printer
 	writer  *writer
 	bytes   int64 // read so far
@@ -129,8 +145,8 @@ func (l *loader) lab(fsys fs.FS, folder string) (*Lab, error) {
 	if raw.ID.Text != folder {
 		return nil, &Problem{file, raw.ID.Line, raw.ID.Column, fmt.Sprintf("the lab %q is in a folder called %q: give both the same name", raw.ID.Text, folder), ""}
 	}
-	if raw.ID.Text == FreePlay {
-		return nil, &Problem{file, raw.ID.Line, raw.ID.Column, fmt.Sprintf("%q is Kabel's own: give the lab another id, and its folder the same name", FreePlay), ""}
+	if id := raw.ID.Text; l.schema != nil && (id == FreePlay || id == Demo) {
+		return nil, &Problem{file, raw.ID.Line, raw.ID.Column, fmt.Sprintf("%q is Kabel's own: give the lab another id, and its folder the same name", id), ""}
 	}
 	lab := &Lab{ID: raw.ID.Text, Track: raw.Track, Order: raw.Order, Minutes: raw.Minutes, plans: map[string]*Plan{}}
 	src := &source{loader: l, file: file, raw: raw}
@@ -237,18 +253,30 @@ func (l *loader) file(fsys fs.FS, file string) (*labFile, *document, []error) {
 	if len(problems) > 0 {
 		return nil, nil, problems
 	}
-	if err := l.schema.Validate(doc.value()); err != nil {
-		var invalid *jsonschema.ValidationError
-		if !errors.As(err, &invalid) {
-			return nil, nil, []error{fmt.Errorf("%s: %w", file, err)}
-		}
-		return nil, nil, l.invalid(doc, invalid)
+	if problems := l.validate(file, doc); len(problems) > 0 {
+		return nil, nil, problems
 	}
 	var raw labFile
 	if err := doc.root.Decode(&raw); err != nil {
 		return nil, nil, []error{yamlProblem(file, err)}
 	}
 	return &raw, doc, nil
+}
+
+// validate judges the form of a lab.yaml, if there is a schema.
+func (l *loader) validate(file string, doc *document) []error {
+	if l.schema == nil {
+		return nil
+	}
+	err := l.schema.Validate(doc.value())
+	var invalid *jsonschema.ValidationError
+	switch {
+	case err == nil:
+		return nil
+	case errors.As(err, &invalid):
+		return l.invalid(doc, invalid)
+	}
+	return []error{fmt.Errorf("%s: %w", file, err)}
 }
 
 // invalid turns the schema's verdict into problems with places.
@@ -384,7 +412,7 @@ func (l *loader) texts(fsys fs.FS, folder string, raw *labFile) (_ map[string]pa
 		p, bad := readPassages(file, b)
 		out[lang] = p
 		problems = append(problems, bad...)
-		problems = append(problems, judgeTexts(file, p, keys, i == 0)...)
+		problems = append(problems, judgeTexts(file, p, keys, i == 0 && l.schema != nil)...)
 	}
 	return out, spoken, problems
 }

@@ -69,17 +69,9 @@ func (s *Server) packets(w http.ResponseWriter, r *http.Request) {
 		writeProblem(w, r, p)
 		return
 	}
-	expression := r.URL.Query().Get("filter")
-	var after uint64
-	if text := r.URL.Query().Get("after"); text != "" {
-		var err error
-		if after, err = strconv.ParseUint(text, 10, 64); err != nil {
-			writeProblem(w, r, problem(codeBadRequest, "after must be the number of a batch."))
-			return
-		}
-	}
-	if len(expression) > maxFilter {
-		writeProblem(w, r, problem(codeBadRequest, fmt.Sprintf("A filter has %d bytes at the most.", maxFilter)))
+	expression, after, p := wantedPackets(r)
+	if p != nil {
+		writeProblem(w, r, p)
 		return
 	}
 	viewer, err := found.Packets(expression, after)
@@ -93,8 +85,28 @@ func (s *Server) packets(w http.ResponseWriter, r *http.Request) {
 		return // Accept has answered
 	}
 	defer conn.CloseNow()
+	showPackets(r.Context(), conn, viewer)
+}
+
+// wantedPackets reads what a viewer of packets asks for.
+func wantedPackets(r *http.Request) (expression string, after uint64, p *Problem) {
+	expression = r.URL.Query().Get("filter")
+	if text := r.URL.Query().Get("after"); text != "" {
+		var err error
+		if after, err = strconv.ParseUint(text, 10, 64); err != nil {
+			return "", 0, problem(codeBadRequest, "after must be the number of a batch.")
+		}
+	}
+	if len(expression) > maxFilter {
+		return "", 0, problem(codeBadRequest, fmt.Sprintf("A filter has %d bytes at the most.", maxFilter))
+	}
+	return expression, after, nil
+}
+
+// showPackets brings packets to one viewer until either ends.
+func showPackets(ctx context.Context, conn *websocket.Conn, viewer *session.PacketViewer) {
 	conn.SetReadLimit(2 * maxFilter)
-	ctx, cancel := context.WithCancel(r.Context())
+	ctx, cancel := context.WithCancel(ctx)
 	var both sync.WaitGroup
 	defer both.Wait()
 	defer cancel()

@@ -48,6 +48,11 @@ before this batch; "filter-error" {position, message, suggestion}, "paused", "en
 Who comes back names the last batch that came with the parameter "after". GET /api/v1/sessions/{id}/capture.pcapng?node=&link=&filter=&snap=&seconds= is a file that
 grows, for Wireshark; with kept=true it is whole at once and has what is kept for the list: curl -N -H "Authorization: Bearer …" … | wireshark -k -i -
 
+**Demo.** GET /api/v1/demo/stream and GET /api/v1/demo/packets are the stream and the packets of a world that is everybody's: it builds itself, breaks and is
+repaired, over and over, while somebody watches. No key is needed, and nothing can be done to it; GET /api/v1/labs/demo has the texts of its steps.
+Where there is no demo, the first message is "ended", with the reason "full" (no room for another world), "crowded" (too many watch) or "unavailable"
+(there is no sandbox, or it failed); the same may come later.
+
 Errors are application/problem+json (RFC 9457) with a stable "code".`
 
 // Lab is a lab as the API shows it.

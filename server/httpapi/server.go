@@ -73,6 +73,8 @@ func New(o Options) *Server {
 	r.Get("/api/v1/sessions/{id}/terminals/{node}", s.terminal)
 	r.Get("/api/v1/sessions/{id}/packets", s.packets)
 	r.Get("/api/v1/sessions/{id}/capture.pcapng", s.recording)
+	r.Get("/api/v1/demo/stream", s.demoStream)
+	r.Get("/api/v1/demo/packets", s.demoPackets)
 	r.Get("/healthz", func(w http.ResponseWriter, _ *http.Request) { io.WriteString(w, "ok\n") })
 	r.Get("/readyz", s.ready)
 	r.Method(http.MethodGet, "/metrics", promhttp.HandlerFor(reg, promhttp.HandlerOpts{}))

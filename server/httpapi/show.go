@@ -13,8 +13,8 @@ func showLab(l *labs.Lab, plan *labs.Plan, language string) Lab {
 	out := Lab{ID: l.ID, Title: text.Title, Summary: text.Summary, Track: l.Track, Minutes: l.Minutes, Language: text.Language,
 		Intro: text.Intro, Variants: []LabVariant{}, Steps: []LabStep{}}
 	variants := append([]string{session.DefaultVariant}, l.Variants...)
-	if l.ID == labs.FreePlay {
-		variants = nil // there is nothing to choose from: the machines were chosen
+	if l.ID == labs.FreePlay || l.ID == labs.Demo {
+		variants = nil // there is nothing to choose from
 	}
 	for _, id := range variants {
 		out.Variants = append(out.Variants, LabVariant{ID: id, Title: cmp.Or(text.Variants[id], "Default")})

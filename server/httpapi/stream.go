@@ -71,6 +71,21 @@ func (s *Server) stream(w http.ResponseWriter, r *http.Request) {
 	if err != nil {
 		return // Accept has answered
 	}
+	leave := found.Attend()
+	s.tell(ctx, cancel, conn, events, func(there bool) {
+		switch {
+		case there && leave == nil:
+			leave = found.Attend()
+		case !there && leave != nil:
+			leave()
+			leave = nil
+		}
+	})
+}
+
+// tell brings events to one viewer until either ends, and says by attend when the
+// viewer is there and when not, which they are not in the end.
+func (s *Server) tell(ctx context.Context, cancel context.CancelFunc, conn *websocket.Conn, events <-chan session.Event, attend func(there bool)) {
 	s.viewers.Inc()
 	defer s.viewers.Dec()
 	var hearing sync.WaitGroup
@@ -78,7 +93,8 @@ func (s *Server) stream(w http.ResponseWriter, r *http.Request) {
 	defer conn.CloseNow()
 	hearing.Go(func() {
 		defer cancel()
-		hearPresence(ctx, conn, found)
+		defer attend(false)
+		hearPresence(ctx, conn, attend)
 	})
 	ping := time.NewTicker(pingEvery)
 	defer ping.Stop()
@@ -116,15 +132,8 @@ type presence struct {
 	Type string `json:"type"` // here, away
 }
 
-// hearPresence takes what the viewer says, until the connection ends, which ends
-// their being there, too.
-func hearPresence(ctx context.Context, conn *websocket.Conn, in *session.Session) {
-	leave := in.Attend()
-	defer func() {
-		if leave != nil {
-			leave()
-		}
-	}()
+// hearPresence takes what the viewer says, until the connection ends.
+func hearPresence(ctx context.Context, conn *websocket.Conn, attend func(there bool)) {
 	for {
 		_, b, err := conn.Read(ctx)
 		if err != nil {
@@ -132,15 +141,8 @@ func hearPresence(ctx context.Context, conn *websocket.Conn, in *session.Session
 		}
 		var m presence
 		switch err := json.Unmarshal(b, &m); {
-		case err == nil && m.Type == "here":
-			if leave == nil {
-				leave = in.Attend()
-			}
-		case err == nil && m.Type == "away":
-			if leave != nil {
-				leave()
-				leave = nil
-			}
+		case err == nil && (m.Type == "here" || m.Type == "away"):
+			attend(m.Type == "here")
 		default:
 			conn.Close(websocket.StatusPolicyViolation, "a message that makes no sense")
 			return

@@ -5,6 +5,7 @@ import (
 	"encoding/json"
 	"time"
 
+	"kabel/labs"
 	"kabel/sandbox/host"
 )
 
@@ -91,7 +92,7 @@ func (s *Session) lived() time.Duration {
 // due is the end that comes next; its Why is empty if none does. The caller
 // holds s.mu.
 func (s *Session) due() (e Ends, limit time.Duration) {
-	if s.world == nil || s.ended {
+	if s.world == nil || s.ended || s.rec.Lab == labs.Demo {
 		return Ends{}, 0
 	}
 	if limit = s.reg.total; limit > 0 {

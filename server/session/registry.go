@@ -5,6 +5,7 @@
 package session
 
 import (
+	"cmp"
 	"context"
 	"crypto/rand"
 	"encoding/json"
@@ -88,6 +89,9 @@ func (r *Registry) Plan(lab, variant string) (*labs.Lab, *labs.Plan, error) {
 		return free.Plan()
 	}
 	l := r.Labs().Lab(lab)
+	if lab == labs.Demo {
+		l = r.Labs().Demo()
+	}
 	if l == nil {
 		return nil, nil, &Problem{Code: CodeNoLab, Subject: lab}
 	}
@@ -114,6 +118,8 @@ type Options struct {
 	// Total is how long a session may have a world in all, before it ends; 0: for
 	// ever.
 	Total time.Duration
+	// DemoViewers is how many may watch the demo at once; 0: 1000.
+	DemoViewers int
 }
 
 // Registry is all the sessions of a server.
@@ -132,6 +138,8 @@ type Registry struct {
 
 	mu       sync.Mutex
 	sessions map[string]*Session
+
+	demo demo
 }
 
 // Open finds the sessions that were kept, takes over the worlds of theirs that
@@ -150,6 +158,7 @@ func Open(ctx context.Context, o Options) (*Registry, error) {
 	if err != nil {
 		return nil, fmt.Errorf("list worlds: %w", err)
 	}
+	r.demo = demo{reg: r, most: cmp.Or(o.DemoViewers, 1000)}
 	r.ctx, r.stop = context.WithCancel(context.Background())
 	owned := map[host.WorldID]bool{}
 	for _, key := range kept {
@@ -240,6 +249,15 @@ func (r *Registry) Counts() (sessions, worlds, terminals int) {
 	return len(all), worlds, terminals
 }
 
+// full is the refusal of another world where there are as many as there may be;
+// nil where there is room.
+func (r *Registry) full() *Problem {
+	if _, worlds, _ := r.Counts(); worlds >= r.max {
+		return &Problem{Code: CodeFull, Subject: strconv.Itoa(worlds)}
+	}
+	return nil
+}
+
 func (r *Registry) all() []*Session {
 	r.mu.Lock()
 	defer r.mu.Unlock()
@@ -250,8 +268,11 @@ func (r *Registry) all() []*Session {
 // learner's key to it and is not kept. For the variant labs.Personal a seed is
 // drawn.
 func (r *Registry) Create(ctx context.Context, lab, variant, language string) (s *Session, token string, err error) {
-	if _, worlds, _ := r.Counts(); worlds >= r.max {
-		return nil, "", &Problem{Code: CodeFull, Subject: strconv.Itoa(worlds)}
+	if lab == labs.Demo {
+		return nil, "", &Problem{Code: CodeNoLab, Subject: lab} // it is everybody's
+	}
+	if full := r.full(); full != nil {
+		return nil, "", full
 	}
 	if l := r.Labs().Lab(lab); l != nil && l.Personal() && variant == labs.Personal {
 		variant = labs.DrawPersonal()
@@ -345,6 +366,9 @@ func (r *Registry) destroy(w host.World) {
 }
 
 func (r *Registry) save(ctx context.Context, rec record) error {
+	if rec.Lab == labs.Demo {
+		return nil
+	}
 	b, err := json.Marshal(rec)
 	if err != nil {
 		return fmt.Errorf("encode session %s: %w", rec.ID, err)

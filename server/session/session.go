@@ -662,6 +662,11 @@ func (s *Session) Subscribe(ctx context.Context) (<-chan Event, error) {
 	if _, err := s.reach(ctx); err != nil {
 		return nil, err
 	}
+	return s.subscribe(ctx)
+}
+
+// subscribe is Subscribe to a world that stands.
+func (s *Session) subscribe(ctx context.Context) (<-chan Event, error) {
 	ch := make(chan Event, 64)
 	s.mu.Lock()
 	if s.ended {
