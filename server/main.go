@@ -133,7 +133,11 @@ func serve(ctx context.Context, c settings, stdout io.Writer, log *slog.Logger) 
 	if err != nil {
 		return err
 	}
-	sessions, err := session.Open(ctx, session.Options{Host: b.host, Labs: catalog, Records: records, Log: log, MaxSessions: c.maxSessions, Idle: c.idle, Total: c.total})
+	learners, err := b.engine.Store(ctx, "learners")
+	if err != nil {
+		return err
+	}
+	sessions, err := session.Open(ctx, session.Options{Host: b.host, Labs: catalog, Records: records, Learners: learners, Log: log, MaxSessions: c.maxSessions, Idle: c.idle, Total: c.total})
 	if err != nil {
 		return err
 	}

@@ -31,6 +31,7 @@ var requests = []struct {
 	{"POST", "/steps/{step}/apply", ""},
 	{"GET", "/steps/{step}/changes", ""},
 	{"POST", "/steps/{step}/predict", `{"choice":"a"}`},
+	{"POST", "/steps/{step}/hint", ""},
 	{"POST", "/ops", `{"node":"host1","command":"ip netns add intruder"}`},
 	{"POST", "/exec", `{"node":"host1","argv":["ip","netns","add","intruder"]}`},
 	{"POST", "/probes", `{"from":"host1","kind":"ping","to":"127.0.0.1"}`},

@@ -48,6 +48,10 @@ before this batch; "filter-error" {position, message, suggestion}, "paused", "en
 Who comes back names the last batch that came with the parameter "after". GET /api/v1/sessions/{id}/capture.pcapng?node=&link=&filter=&snap=&seconds= is a file that
 grows, for Wireshark; with kept=true it is whole at once and has what is kept for the list: curl -N -H "Authorization: Bearer …" … | wireshark -k -i -
 
+**Progress.** A browser is a learner: POST /api/v1/sessions from a page sets the cookie kabel_learner, and GET /api/v1/progress tells what was done in all sessions
+that were started with it. Until a step is done for the first time, its time (while somebody is there), attempts and opened hints are counted; what a reset does is not.
+Programs that send neither the cookie nor an Origin have no progress.
+
 **Demo.** GET /api/v1/demo/stream and GET /api/v1/demo/packets are the stream and the packets of a world that is everybody's: it builds itself, breaks and is
 repaired, over and over, while somebody watches. No key is needed, and nothing can be done to it; GET /api/v1/labs/demo has the texts of its steps.
 Where there is no demo, the first message is "ended", with the reason "full" (no room for another world), "crowded" (too many watch) or "unavailable"
@@ -141,6 +145,12 @@ func (s *Server) routes() {
 	huma.Register(s.api, huma.Operation{OperationID: "create-session", Method: http.MethodPost, Path: "/api/v1/sessions", Summary: "Start a lab or free play; answers when the world stands",
 		DefaultStatus: http.StatusCreated, Errors: []int{404, 503}}, s.createSession)
 
+	huma.Register(s.api, huma.Operation{OperationID: "get-progress", Method: http.MethodGet, Path: "/api/v1/progress", Summary: "What the learner of this browser has done"}, s.progress)
+	huma.Register(s.api, huma.Operation{OperationID: "get-progress-csv", Method: http.MethodGet, Path: "/api/v1/progress.csv", Summary: "The same as a table, a row for each step",
+		Responses: map[string]*huma.Response{"200": {Description: "OK", Content: map[string]*huma.MediaType{"text/csv": {Schema: &huma.Schema{Type: "string"}}}}}}, s.progressCSV)
+	huma.Register(s.api, huma.Operation{OperationID: "forget-progress", Method: http.MethodDelete, Path: "/api/v1/progress", Summary: "Forget the learner; their sessions go on, uncounted",
+		DefaultStatus: http.StatusNoContent}, s.forget)
+
 	own := func(id, method, path, summary string, errs ...int) huma.Operation {
 		return huma.Operation{OperationID: id, Method: method, Path: "/api/v1/sessions/{id}" + path, Summary: summary,
 			Security: []map[string][]string{{"token": {}}}, Middlewares: huma.Middlewares{s.authorise}, Errors: append([]int{401, 404, 503}, errs...)}
@@ -153,6 +163,9 @@ func (s *Server) routes() {
 	huma.Register(s.api, own("apply-step", http.MethodPost, "/steps/{step}/apply", "Do the current step's commands and probes", 409), s.applyStep)
 	huma.Register(s.api, own("predict-step", http.MethodPost, "/steps/{step}/predict", "Answer a step's question before it is done", 409), s.predict)
 	huma.Register(s.api, own("get-changes", http.MethodGet, "/steps/{step}/changes", "The kernel before and after a step, as far as they differ"), s.changes)
+	hint := own("open-hint", http.MethodPost, "/steps/{step}/hint", "Note that the hint of the current step was opened", 409)
+	hint.DefaultStatus = http.StatusNoContent
+	huma.Register(s.api, hint, s.hinted)
 	huma.Register(s.api, own("apply-op", http.MethodPost, "/ops", "Do one command", 409), s.op)
 	huma.Register(s.api, own("exec", http.MethodPost, "/exec", "Run a program with the learner's rights", 409), s.exec)
 	huma.Register(s.api, own("probe", http.MethodPost, "/probes", "Send packets from a node and see whether they are answered", 409), s.probe)
@@ -242,6 +255,8 @@ func (s *Server) glossary(_ context.Context, in *labsInput) (*body[[]labs.Term],
 
 type createInput struct {
 	Accept string `header:"Accept-Language" maxLength:"200"`
+	Key    string `cookie:"kabel_learner" maxLength:"100"`
+	Origin string `header:"Origin"`
 	Body   struct {
 		Lab      string `json:"lab,omitempty" minLength:"1" maxLength:"64" example:"one-namespace"`
 		Language string `json:"language,omitempty" maxLength:"35" doc:"otherwise Accept-Language decides"`
@@ -259,8 +274,8 @@ type Free struct {
 }
 
 type createOutput struct {
-	SetCookie http.Cookie `header:"Set-Cookie"`
-	Location  string      `header:"Location"`
+	SetCookie []http.Cookie `header:"Set-Cookie"`
+	Location  string        `header:"Location"`
 	Body      Created
 }
 
@@ -282,10 +297,14 @@ func (s *Server) createSession(ctx context.Context, in *createInput) (*createOut
 	if err != nil {
 		return nil, s.problemOf(ctx, err)
 	}
+	cookies, err := s.enroll(ctx, found, in.Key, in.Origin)
+	if err != nil {
+		return nil, s.problemOf(ctx, err)
+	}
 	path := "/api/v1/sessions/" + found.ID()
 	return &createOutput{
 		// Not Secure: a classroom server speaks plain HTTP on its own network.
-		SetCookie: http.Cookie{Name: cookieName(found.ID()), Value: key, Path: path, HttpOnly: true, SameSite: http.SameSiteStrictMode, MaxAge: int((7 * 24 * time.Hour).Seconds())},
+		SetCookie: append(cookies, http.Cookie{Name: cookieName(found.ID()), Value: key, Path: path, HttpOnly: true, SameSite: http.SameSiteStrictMode, MaxAge: int((7 * 24 * time.Hour).Seconds())}),
 		Location:  path,
 		Body:      Created{View: found.View(), Token: key},
 	}, nil

@@ -58,6 +58,7 @@ func (s *Session) use() {
 // used is use, and takes back a warning. The caller holds s.mu.
 func (s *Session) used() {
 	s.lastUsed = time.Now()
+	s.spend()
 	if s.view.Ends != nil {
 		s.tell()
 	}

@@ -51,6 +51,7 @@ func (s *Session) Packets(expression string, after uint64) (*PacketViewer, error
 		return nil, host.Errorf(host.CodeNotFound, "packets: %w", err)
 	}
 	s.looking++
+	s.spend()
 	return &PacketViewer{v, s}, nil
 }
 

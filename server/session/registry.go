@@ -111,6 +111,8 @@ type Options struct {
 	Labs    *labs.Catalog
 	Records Records
 	Log     *slog.Logger
+	// Learners keeps learners' progress; nil: it does not outlive the registry.
+	Learners Records
 	// MaxSessions that may have a world at once; 0: 300.
 	MaxSessions int
 	// Idle is how long a session where nobody is keeps its world; 0: for ever.
@@ -139,7 +141,8 @@ type Registry struct {
 	mu       sync.Mutex
 	sessions map[string]*Session
 
-	demo demo
+	demo     demo
+	learners *learners
 }
 
 // Open finds the sessions that were kept, takes over the worlds of theirs that
@@ -149,6 +152,10 @@ func Open(ctx context.Context, o Options) (*Registry, error) {
 	r.labs.Store(o.Labs)
 	if r.max == 0 {
 		r.max = 300
+	}
+	r.learners = newLearners(o.Learners)
+	if err := r.learners.recall(ctx, r.log); err != nil {
+		return nil, err
 	}
 	kept, err := r.records.Keys(ctx)
 	if err != nil {
@@ -192,6 +199,7 @@ func Open(ctx context.Context, o Options) (*Registry, error) {
 			r.destroy(w)
 		}
 	}
+	r.tasks.Go(r.tendLearners)
 	if r.idle > 0 || r.total > 0 {
 		r.tasks.Go(r.tend)
 	}
@@ -222,7 +230,7 @@ func (r *Registry) newSession(rec record) (*Session, error) {
 	// Steps that the lab no longer has are forgotten.
 	rec.Done = known(rec.Done, plan)
 	s := &Session{reg: r, log: r.log, turn: make(chan struct{}, 1), rec: rec, state: StateGone,
-		subs: map[chan Event]struct{}{}, terminals: map[string]*Terminal{}, shells: map[topo.NodeID]bool{}, changes: map[string]Changes{}, lastUsed: time.Now()}
+		subs: map[chan Event]struct{}{}, terminals: map[string]*Terminal{}, shells: map[topo.NodeID]bool{}, changes: map[string]Changes{}, lastUsed: time.Now(), counted: time.Now()}
 	s.lesson.Store(&lesson{lab, plan, plan.Text(rec.Language)})
 	s.packets = capture.NewHub(capture.Options{Log: r.log.With("session", rec.ID), Retire: r.retire, Changed: s.packetsChanged})
 	return s, nil
@@ -323,6 +331,7 @@ func (r *Registry) end(ctx context.Context, s *Session, why string) error {
 	delete(r.sessions, s.rec.ID)
 	r.mu.Unlock()
 	s.mu.Lock()
+	s.spend()
 	w := s.world
 	s.world, s.state, s.ended = nil, StateGone, true
 	s.endTerminals(nil, why)

@@ -108,6 +108,7 @@ type record struct {
 	Lived       time.Duration          `json:"lived"`             // with a world, up to when this was kept
 	History     map[topo.NodeID]string `json:"history,omitempty"` // of the machines' shells in the world before
 	Ops         []topo.Placed          `json:"ops,omitempty"`     // of free play: what was done since the last reset
+	Learner     string                 `json:"learner,omitempty"` // whose progress this is; see learners
 }
 
 // Session is one learner's way through one lab. It is safe for concurrent use.
@@ -149,8 +150,11 @@ type Session struct {
 	stood     time.Time // when the session got the world, or took it over
 	ending    bool      // a limit is over, and this is being acted on
 	ended     bool
-	stale     bool     // the lab was edited so that it would build another world
-	mistakes  []string // why the lab as it is now can't be taught
+	stale     bool      // the lab was edited so that it would build another world
+	mistakes  []string  // why the lab as it is now can't be taught
+	counted   time.Time // until when the current step's time is
+	there     bool      // somebody has been, since then
+	typed     bool      // a line, and the world has not changed since
 }
 
 const (
@@ -424,6 +428,7 @@ func (s *Session) Apply(ctx context.Context, stepID string) (Outcome, error) {
 	if err != nil {
 		return Outcome{}, err
 	}
+	s.attempted()
 	return s.act(ctx, w, ops(step.Do), step.Probes)
 }
 
@@ -441,6 +446,7 @@ func (s *Session) Op(ctx context.Context, node topo.NodeID, command string) (Out
 	if err != nil {
 		return Outcome{}, topo.Placed{}, &Problem{Code: CodeBadCommand, Err: err}
 	}
+	s.attempted()
 	out, err := s.act(ctx, w, []topo.Placed{op}, nil)
 	if err == nil && s.rec.Lab == labs.FreePlay {
 		out.View = s.keep(op)
@@ -548,6 +554,7 @@ func (s *Session) Exec(ctx context.Context, r host.ExecRequest) (host.ExecResult
 	if err := s.checkNode(ctx, w, r.Node); err != nil {
 		return host.ExecResult{}, err
 	}
+	s.attempted()
 	release, err := s.capturing(ctx)
 	if err != nil {
 		return host.ExecResult{}, err
@@ -573,6 +580,7 @@ func (s *Session) Probe(ctx context.Context, p topo.Probe) (topo.ProbeResult, er
 	if err := s.checkNode(ctx, w, p.From); err != nil {
 		return topo.ProbeResult{}, err
 	}
+	s.attempted()
 	defer s.hold()()
 	r, err := s.send(ctx, w, p)
 	if err != nil {
@@ -629,6 +637,7 @@ func (s *Session) Reset(ctx context.Context, stepID string) (View, error) {
 		s.mu.Unlock()
 		return View{}, &Problem{Code: CodeNoSession}
 	}
+	s.spend()
 	// Steps before n count as done: the new world has their result.
 	s.rec.Done = nil
 	for i, step := range s.plan().Steps {
@@ -848,6 +857,9 @@ func (s *Session) see(w host.World, now topo.Snapshot) {
 	}
 	if now.Revision > s.now.Revision {
 		d := topo.Compare(s.now, now)
+		if s.typed && s.holding == 0 && rewired(s.now, now) {
+			s.attempt()
+		}
 		s.now = now
 		s.packets.See(now)
 		s.broadcast(Event{Update: &topo.Update{Diff: &d}})
@@ -895,6 +907,7 @@ func (s *Session) judge() (changed bool) {
 			s.hint = s.pickHint(step, state)
 			return changed
 		}
+		s.spend()
 		s.rec.Done = append(s.rec.Done, step.ID)
 		changed = true
 		if p, ok := s.rec.Predictions[step.ID]; ok && step.Predict != nil {
@@ -907,6 +920,7 @@ func (s *Session) judge() (changed bool) {
 				s.rec.Predictions[step.ID] = p
 			}
 		}
+		s.passed(step)
 		s.changes[step.ID] = between(s.since, s.now)
 		s.since, s.begun, s.probes = s.now, time.Now(), nil
 	}

@@ -1,6 +1,7 @@
 package session
 
 import (
+	"bytes"
 	"context"
 	"errors"
 	"io"
@@ -290,6 +291,11 @@ func (t *Terminal) write() {
 // nobody has read.
 func (t *Terminal) Type(ctx context.Context, keys []byte) error {
 	t.session.use()
+	if bytes.ContainsAny(keys, "\r\n") {
+		t.session.mu.Lock()
+		t.session.typed = true
+		t.session.mu.Unlock()
+	}
 	for {
 		t.mu.Lock()
 		if t.end != nil {
@@ -332,11 +338,12 @@ type Viewer struct {
 // window, no more than so many bytes are given that are not acknowledged. The
 // caller detaches it.
 func (t *Terminal) Attach(window int) *Viewer {
-	t.mu.Lock()
-	defer t.mu.Unlock()
 	v := &Viewer{t: t, window: uint64(max(window, 0)), fresh: true}
+	t.mu.Lock()
 	t.viewers[v] = struct{}{}
 	t.change()
+	t.mu.Unlock()
+	t.session.use()
 	return v
 }
 
