@@ -3,6 +3,7 @@ package labs_test
 import (
 	"errors"
 	"net/netip"
+	"os"
 	"reflect"
 	"strings"
 	"testing"
@@ -85,6 +86,25 @@ func TestCommandsOfTheModels(t *testing.T) {
 		}
 		if !reflect.DeepEqual(got, c.want) {
 			t.Errorf("%s:\n got %#v\nwant %#v", c.command, got, c.want)
+		}
+	}
+}
+
+// The page shows the command that each of its mouse's actions is, and sends it;
+// its own tests write them down.
+func TestCommandsOfThePage(t *testing.T) {
+	b, err := os.ReadFile("../web/src/build/commands.txt")
+	if err != nil {
+		t.Fatal(err)
+	}
+	lines := strings.Split(strings.TrimSpace(string(b)), "\n")
+	if len(lines) < 50 {
+		t.Errorf("only %d commands are there", len(lines))
+	}
+	for _, line := range lines {
+		node, command, _ := strings.Cut(line, "\t")
+		if _, err := labs.ParseCommand(topo.NodeID(node), command); err != nil {
+			t.Errorf("on %s: %s: %v", node, command, err)
 		}
 	}
 }

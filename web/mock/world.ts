@@ -56,11 +56,12 @@ export class ToyWorld {
       const sysctls = (this.#node(node).sysctls ??= {});
       sysctls[key ?? ''] = value ?? '';
     } else if (tool === 'socat') this.#socat(node, words);
-    else if (tool === 'iptables' || tool === 'ping') return;
+    else if (tool === 'iptables') this.#iptables(node, words.slice(1));
+    else if (tool === 'ping') return;
     else if (tool !== 'ip') throw new Refused('ENOENT', `${tool ?? ''}: command not found`);
     else if (object === 'netns') this.#netns(node, verb, rest[0] ?? '');
     else if (object === 'link') this.#linkCommand(node, verb, rest);
-    else if (object === 'addr') this.#addr(node, rest);
+    else if (object === 'addr') this.#addr(node, verb, rest);
     else if (object === 'route') this.#route(node, verb, rest);
     else throw new Refused('EINVAL', `Object "${object ?? ''}" is unknown, try "ip help".`);
     this.#settle();
@@ -132,7 +133,7 @@ export class ToyWorld {
   #netns(node: NodeId, verb: string | undefined, name: string): void {
     const id = `${machineOf(node)}/${name}`;
     if (verb !== 'add') {
-      this.#node(id);
+      for (const l of this.#node(id).links ?? []) if (l.name !== 'lo') this.#unplug(id, l.name);
       this.#nodes.splice(
         this.#nodes.findIndex((n) => n.id === id),
         1,
@@ -152,27 +153,32 @@ export class ToyWorld {
     if (verb === 'add') {
       const kind = after('type') ?? 'dummy';
       const peer = after('name') ?? after('peer');
-      this.#link(node, name, kind, kind === 'veth' && peer ? { peer: linkId(node, peer) } : {});
-      if (kind === 'veth' && peer) this.#link(node, peer, 'veth', { peer: linkId(node, name) });
+      const [inside, mac] = [after('netns'), after('address')];
+      const far = inside === undefined ? node : this.#inside(node, inside);
+      const own = mac === undefined ? {} : { mac };
+      this.#node(far);
+      this.#link(node, name, kind, { ...own, ...(kind === 'veth' && peer && { peer: linkId(far, peer) }) });
+      if (kind === 'veth' && peer) this.#link(far, peer, 'veth', { peer: linkId(node, name) });
       return;
     }
     const link = this.#find(node, name);
-    if (verb === 'del') {
-      const far = link.peer ? splitLink(link.peer) : undefined;
-      this.#drop(node, name);
-      if (far) this.#drop(far.node, far.name);
-      return;
-    }
+    if (verb === 'del') return this.#unplug(node, name);
     if (words.includes('up')) link.up = true;
-    if (words.includes('down')) link.up = false;
-    const [netns, master, mtu] = [after('netns'), after('master'), after('mtu')];
+    if (words.includes('down')) {
+      link.up = false;
+      const n = this.#node(node);
+      n.routes = (n.routes ?? []).filter((r) => r.dev !== name);
+    }
+    if (words.includes('nomaster')) delete link.master;
+    const [netns, master, mtu, mac] = [after('netns'), after('master'), after('mtu'), after('address')];
+    if (mac) link.mac = mac;
     if (master) {
       this.#find(node, master);
       link.master = master;
     }
     if (mtu) link.mtu = Number(mtu);
     if (netns) {
-      const to = this.#node(`${machineOf(node)}/${netns}`);
+      const to = this.#node(this.#inside(node, netns));
       this.#drop(node, name);
       delete link.master;
       Object.assign(link, { up: false, addresses: [] });
@@ -184,15 +190,36 @@ export class ToyWorld {
     }
   }
 
+  /** The namespace that "netns NAME" means; 1 is the machine's first process. */
+  #inside(node: NodeId, name: string): NodeId {
+    return name === '1' ? machineOf(node) : `${machineOf(node)}/${name}`;
+  }
+
+  #unplug(node: NodeId, name: string): void {
+    const { peer } = this.#find(node, name);
+    this.#drop(node, name);
+    if (peer) this.#drop(splitLink(peer).node, splitLink(peer).name);
+  }
+
   #drop(node: NodeId, name: string): void {
     const n = this.#node(node);
     n.links = (n.links ?? []).filter((l) => l.name !== name);
+    for (const l of n.links) if (l.master === name) delete l.master;
     n.routes = (n.routes ?? []).filter((r) => r.dev !== name);
   }
 
-  #addr(node: NodeId, words: string[]): void {
+  #addr(node: NodeId, verb: string | undefined, words: string[]): void {
     const prefix = words[0] ?? '';
     const link = this.#find(node, words.at(-1) ?? '');
+    if (verb === 'del') {
+      if (!(link.addresses ?? []).includes(prefix))
+        throw new Refused('EADDRNOTAVAIL', 'RTNETLINK answers: Cannot assign requested address');
+      link.addresses = (link.addresses ?? []).filter((a) => a !== prefix);
+      const n = this.#node(node);
+      // With its last address an interface loses its routes.
+      if (link.addresses.length === 0) n.routes = (n.routes ?? []).filter((r) => r.dev !== link.name);
+      return;
+    }
     if ((link.addresses ?? []).includes(prefix))
       throw new Refused('EEXIST', 'RTNETLINK answers: File exists');
     (link.addresses ??= []).push(prefix);
@@ -211,6 +238,14 @@ export class ToyWorld {
           : `${words[0]}/32`;
     const n = this.#node(node);
     const [via, dev] = [after('via'), after('dev')];
+    if (verb === 'del') {
+      const at = (n.routes ?? []).findIndex(
+        (r) => r.dst === dst && (!via || r.via === via) && (!dev || r.dev === dev),
+      );
+      if (at < 0) throw new Refused('ESRCH', 'RTNETLINK answers: No such process');
+      n.routes?.splice(at, 1);
+      return;
+    }
     const known = (n.routes ?? []).some((r) => r.dst === dst && r.via === via);
     if (verb === 'add' && known) throw new Refused('EEXIST', 'RTNETLINK answers: File exists');
     const owner = (n.links ?? []).find((l) => (l.addresses ?? []).some((a) => via && inPrefix(via, a)));
@@ -218,6 +253,28 @@ export class ToyWorld {
     const through = dev ?? owner?.name;
     if (through) this.#find(node, through);
     (n.routes ??= []).push({ dst, ...(via && { via }), ...(through && { dev: through }) });
+  }
+
+  #iptables(node: NodeId, words: string[]): void {
+    const [table, rest] = words[0] === '-t' ? [words[1] ?? '', words.slice(2)] : ['filter', words];
+    const [verb, name = '', ...rule] = rest;
+    const chains = (this.#node(node).firewall ??= []);
+    let chain = chains.find((c) => c.table === table && c.name === name);
+    if (!chain) {
+      const none = { packets: 0, bytes: 0, rules: [] };
+      chain = { tool: 'iptables', family: 'ip', table, name, policy: 'ACCEPT', ...none };
+      chains.push(chain);
+    }
+    const rules = (chain.rules ??= []);
+    const counted = (text: string[]) => ({ text: `-A ${name} ${text.join(' ')}`, packets: 0, bytes: 0 });
+    if (verb === '-P') chain.policy = rule[0] ?? '';
+    else if (verb === '-A') rules.push(counted(rule));
+    else if (verb === '-I') rules.splice(Number(rule[0]) - 1, 0, counted(rule.slice(1)));
+    else if (verb === '-D') {
+      const at = rules.findIndex((r) => r.text === counted(rule).text);
+      if (at < 0) throw new Refused('', 'iptables: Bad rule (does a matching rule exist in that chain?).');
+      rules.splice(at, 1);
+    }
   }
 
   #socat(node: NodeId, words: string[]): void {

@@ -4,6 +4,7 @@ import { RequestError, type Api } from './api';
 import { applyDiff, changedBetween, splitLink } from './snapshot';
 import type { Connection, StreamEvents } from './socket';
 import type {
+  Command,
   ExecResult,
   FreeWorld,
   Lab,
@@ -38,6 +39,7 @@ export type Spot =
   | 'session'
   | 'probe'
   | 'command'
+  | 'build'
   | `start:${string}`
   | `step:${string}`
   | `predict:${string}`
@@ -46,6 +48,13 @@ export type Spot =
 
 /** What the command box did last. */
 export type Ran = { node: NodeId; line: string } & ({ done: string } | { exec: ExecResult });
+
+/** How far a row of commands came; `revision` is of what the kernel had then. */
+export interface Built {
+  done: number;
+  revision: number;
+  problem?: Problem;
+}
 
 const keptResults = 30;
 
@@ -78,12 +87,16 @@ export class Store {
   changed = $state.raw<ReadonlySet<NodeId | LinkId>>(new Set());
   selected = $state<NodeId | LinkId | null>(null);
 
+  /** How often the open session's world began anew. */
+  beginnings = $state(0);
+
   /** Which of a step's commands were run from the page, as "step number". */
   readonly #lines = new SvelteSet<string>();
   readonly #outcomes = new SvelteMap<string, ProbeResult>();
   readonly #busy = new SvelteMap<Spot, boolean>();
   readonly #problems = new SvelteMap<Spot, Problem>();
   #line: Line | null = null;
+  #waiting: (() => void)[] = [];
   #language = 'en';
   /** Counts the sessions opened and left: an answer may come when the reader is elsewhere. */
   #visit = 0;
@@ -226,6 +239,8 @@ export class Store {
     this.connection = 'connecting';
     [this.liveUntil, this.unreachable] = [null, false];
     this.#problems.clear();
+    this.beginnings = 0;
+    for (const seen of this.#waiting.splice(0)) seen();
   }
 
   /** Whether the reader sees the page. */
@@ -329,6 +344,7 @@ export class Store {
         this.#outcomes.clear();
         this.#lines.clear();
         this.ran = null;
+        this.beginnings++;
       };
     });
   }
@@ -365,6 +381,30 @@ export class Store {
         this.ran = { node, line, done: command };
       };
     });
+  }
+
+  /** Does commands one after another, until one fails. */
+  async build(commands: Command[]): Promise<Built> {
+    const built: Built = { done: 0, revision: 0 };
+    if (this.busy('build')) return built;
+    await this.#inSession('build', async (id) => {
+      for (const { node, command } of commands) {
+        const { revision, command: _, ...session } = await this.api.op(id, node, command);
+        built.done++;
+        built.revision = revision;
+        if (this.session?.id === id) this.session = session;
+      }
+      return () => undefined;
+    });
+    const problem = this.problem('build');
+    return problem ? { ...built, problem } : built;
+  }
+
+  /** Waits until the page has seen a revision, or the session is left. */
+  async reached(revision: number): Promise<void> {
+    while (this.session && (this.snapshot?.revision ?? 0) < revision) {
+      await new Promise<void>((seen) => this.#waiting.push(seen));
+    }
   }
 
   /** Runs a line in a shell with the learner's rights. */
@@ -423,6 +463,7 @@ export class Store {
     const changed = this.snapshot ? changedBetween(this.snapshot, next) : new Set<string>();
     if (changed.size > 0) this.changed = changed;
     this.snapshot = next;
+    for (const seen of this.#waiting.splice(0)) seen();
     const { selected } = this;
     const nodes = next.nodes ?? [];
     if (selected && !nodes.some((n) => n.id === splitLink(selected).node)) this.selected = null;
