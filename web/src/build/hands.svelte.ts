@@ -32,6 +32,8 @@ export class Hands {
   /** For who does not see the picture. */
   said = $state('');
 
+  #back: Element | null = null;
+
   constructor(readonly store: Store) {}
 
   async load(): Promise<void> {
@@ -40,11 +42,13 @@ export class Hands {
   }
 
   ask(form: Form, at: Spot): void {
+    this.#leave();
     this.menu = null;
     this.form = { form, ...at };
   }
 
   offer(item: string, at: Spot): void {
+    this.#leave();
     this.form = null;
     this.menu = { ...at, item };
   }
@@ -53,7 +57,12 @@ export class Hands {
   close(): void {
     const item = (this.menu ?? this.form)?.item;
     this.menu = this.form = null;
-    if (item !== undefined) document.getElementById(`item ${item}`)?.focus();
+    const back = item === undefined ? this.#back : document.getElementById(`item ${item}`);
+    if (back instanceof HTMLElement || back instanceof SVGElement) back.focus();
+  }
+
+  #leave(): void {
+    if (!this.menu && !this.form) this.#back = document.activeElement;
   }
 }
 
