@@ -269,8 +269,12 @@ export function route(node: NodeId, w: Wishes): Form {
       },
     ],
     start(s) {
+      const links = propose.linksIn(s, node);
       const wish = w.routes.find(
-        (r) => r.node === node && !standing(s).some((have) => same(have, r.to, r.via)),
+        (r) =>
+          r.node === node &&
+          (!r.dev || links.includes(r.dev)) &&
+          !standing(s).some((have) => same(have, r.to, r.via)),
       );
       if (wish) return { to: wish.to, via: wish.via, dev: wish.dev };
       const hasDefault = standing(s).some((r) => r.startsWith('default'));
