@@ -231,7 +231,7 @@ func readYAML(file string, b []byte) (*document, []error) {
 		case n.Anchor != "":
 			fail(n, "anchors are not allowed: write the value out where it is needed")
 		case n.Style&yaml.TaggedStyle != 0:
-			fail(n, "tags are not allowed")
+			fail(n, "tags are not allowed: put a text that begins with ! in quotes")
 		}
 		if n.Kind == yaml.MappingNode {
 			seen := map[string]bool{}

@@ -33,6 +33,8 @@ func TestMessages(t *testing.T) {
 		{"a tab", "    probes:", "\tprobes:"},
 		{"a bracket that is not closed", "routes: [default via 10.0.0.1]", "routes: [default via 10.0.0.1"},
 		{"a colon inside a text", "ip netns add kon", "ip netns add kon: now"},
+		{"a check that begins with !", "check: node", "check: !node"},
+		{"a question mark and a colon without quotes", "answer: \"node('host1/kon').exists ? 'yes' : 'no'\"", "answer: node('host1/kon').exists ? 'yes' : 'no'"},
 		{"an anchor", "track: z", "track: &x z"},
 		{"an id that is not the folder's", "id: small", "id: smal"},
 		{"an id with capitals", "id: small", "id: Small"},

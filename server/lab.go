@@ -68,9 +68,16 @@ func validateLabs(args []string, stdout, stderr io.Writer) error {
 			errs = append(errs, err)
 			continue
 		}
-		fmt.Fprintf(stdout, "%s: %d labs are right\n", dir, n)
+		fmt.Fprintf(stdout, "%s: %s\n", dir, right(n))
 	}
 	return errors.Join(errs...)
+}
+
+func right(n int) string {
+	if n == 1 {
+		return "1 lab is right"
+	}
+	return fmt.Sprintf("%d labs are right", n)
 }
 
 // validateFolder loads the labs of a directory as a server would and counts them.
