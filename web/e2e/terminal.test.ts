@@ -109,6 +109,40 @@ test('the size follows the pane', async () => {
   expect(faults).toEqual([]);
 });
 
+test('letters grow and are remembered; a link is followed if nobody can read along', async () => {
+  const { page, faults } = await open();
+  await page.addInitScript(() => {
+    window.open = (to) => (console.info(`opened ${String(to)}`), null);
+  });
+  await page.reload();
+  const opened: string[] = [];
+  page.on('console', (m) => m.text().startsWith('opened ') && opened.push(m.text()));
+  await begin(page, 'one-namespace');
+  await shell(page, 'host1');
+  const high = (): Promise<number> =>
+    page
+      .locator('.xterm-rows > div')
+      .first()
+      .evaluate((e) => e.getBoundingClientRect().height);
+  const before = await high();
+  await page.getByTestId('terminal-larger').click({ clickCount: 4 });
+  await expect.poll(high).toBeGreaterThan(before + 3);
+  await page.reload();
+  await expectLine(page, prompt);
+  await expect.poll(high).toBeGreaterThan(before + 3);
+
+  await page.getByTestId('terminal-tab-host1').click();
+  await run(page, 'clear; echo http://a.example/1; echo https://b.example/2');
+  await expectLine(page, 'https://b.example/2');
+  for (const line of ['http://a.example/1', 'https://b.example/2'])
+    await page
+      .locator('.xterm-rows span', { hasText: line })
+      .last()
+      .click({ position: { x: 30, y: 6 }, force: true });
+  await expect.poll(() => opened).toEqual(['opened https://b.example/2']);
+  expect(faults).toEqual([]);
+});
+
 test('a broken connection comes back to the same screen', async () => {
   const { page, faults } = await open();
   const routes: WebSocketRoute[] = [];

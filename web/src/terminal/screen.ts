@@ -2,6 +2,7 @@
 import { FitAddon } from '@xterm/addon-fit';
 import { SearchAddon } from '@xterm/addon-search';
 import { Unicode11Addon } from '@xterm/addon-unicode11';
+import { WebLinksAddon } from '@xterm/addon-web-links';
 import { Terminal } from '@xterm/xterm';
 import '@xterm/xterm/css/xterm.css';
 import { copy } from '../shell/copy';
@@ -32,11 +33,19 @@ export type Find = 'last' | 'above' | 'below';
 
 const font =
   '"JetBrains Mono Variable", "Noto Sans Mono CJK KR", "Noto Sans KR Variable", ui-monospace, "DejaVu Sans Mono", monospace';
-const fontSize = 13;
+const usualSize = 13;
+
+// Never http: nothing that a program shows should lead where others can read along.
+const link = /https:\/\/[^\s"'!*(){}|\\^<>`]*[^\s"':,.!?{}|\\^~[\]`()<>]/;
+const follow = (_: unknown, to: string): void => {
+  if (to.startsWith('https://')) window.open(to, '_blank', 'noopener,noreferrer');
+};
 
 export interface Dress {
   dark: boolean;
   contrast: boolean;
+  /** Of the letters, in points. */
+  size: number;
   screenReader: boolean;
   label: string;
   tooMuch: string;
@@ -51,7 +60,7 @@ export class Screen implements Paper {
 
   static async open(host: HTMLElement, events: ScreenEvents): Promise<Screen> {
     // It measures its letters once.
-    await Promise.all(['400', '700'].map((w) => document.fonts.load(`${w} ${fontSize}px ${font}`)));
+    await Promise.all(['400', '700'].map((w) => document.fonts.load(`${w} ${usualSize}px ${font}`)));
     return new Screen(host, events);
   }
 
@@ -62,9 +71,10 @@ export class Screen implements Paper {
       cursorInactiveStyle: 'outline',
       drawBoldTextInBrightColors: false,
       fontFamily: font,
-      fontSize,
+      fontSize: usualSize,
       fontWeightBold: '700',
       lineHeight: 1.25,
+      linkHandler: { activate: follow },
       macOptionIsMeta: true,
       minimumContrastRatio: 4.5,
       scrollback: 5000,
@@ -73,6 +83,7 @@ export class Screen implements Paper {
     terminal.loadAddon(this.#fit);
     terminal.loadAddon(this.#search);
     terminal.loadAddon(new Unicode11Addon());
+    terminal.loadAddon(new WebLinksAddon(follow, { urlRegex: link }));
     terminal.unicode.activeVersion = '11';
     this.#undress = adoptingStyles(() => terminal.open(host));
     colourWithoutAttributes(terminal);
@@ -117,6 +128,7 @@ export class Screen implements Paper {
     const colours = how.dark ? dark : light;
     this.#terminal.options.theme = how.contrast ? plain(colours) : colours;
     this.#terminal.options.minimumContrastRatio = how.contrast ? 7 : 4.5;
+    this.#terminal.options.fontSize = how.size;
     this.#terminal.options.screenReaderMode = how.screenReader;
     Terminal.strings.promptLabel = how.label;
     Terminal.strings.tooMuchOutput = how.tooMuch;
@@ -136,6 +148,7 @@ export class Screen implements Paper {
       if (e.type === 'keydown') events.leave();
       return true;
     }
+    if (e.key === 'F6' && e.shiftKey) return true; // the page's
     if (!e.ctrlKey || e.altKey || e.metaKey) return false;
     const key = e.key.toLowerCase();
     // With the paste event, which the browser makes, comes what is pasted.

@@ -58,6 +58,9 @@ export class Tab {
 }
 
 const storedReader = 'kabel.screenReader';
+const storedSize = 'kabel.terminalSize';
+/** How large letters may be, in points. */
+export const sizes = { least: 9, usual: 13, most: 26 };
 
 /** How several terminals share the pane: beside each other, above each other, or two by two. */
 export type Flow = 'columns' | 'rows' | 'grid';
@@ -94,6 +97,9 @@ export class Terminals {
   /** Counts the times that one was asked for: it is to be seen then. */
   asked = $state(0);
   screenReader = $state(localStorage.getItem(storedReader) === 'yes');
+
+  /** How large the letters are. */
+  size = $state(within(Number(localStorage.getItem(storedSize)) || sizes.usual));
 
   constructor(readonly session: string) {}
 
@@ -207,6 +213,11 @@ export class Terminals {
     return fresh;
   }
 
+  resize(by: number): void {
+    this.size = within(this.size + by);
+    localStorage.setItem(storedSize, String(this.size));
+  }
+
   readAloud(on: boolean): void {
     this.screenReader = on;
     localStorage.setItem(storedReader, on ? 'yes' : 'no');
@@ -227,6 +238,8 @@ export class Terminals {
     return tab;
   }
 }
+
+const within = (size: number): number => Math.min(sizes.most, Math.max(sizes.least, size));
 
 const key = Symbol('terminals');
 export const provideTerminals = (terminals: Terminals): Terminals => setContext(key, terminals);

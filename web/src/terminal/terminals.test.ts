@@ -85,6 +85,16 @@ test('closing ends a shell that runs, and shows its neighbour', () => {
   expect(asked).toHaveLength(1);
 });
 
+test('the size of the letters has bounds and is remembered', () => {
+  const all = new Terminals('s1');
+  all.resize(2);
+  expect([all.size, new Terminals('s2').size]).toEqual([15, 15]);
+  all.resize(100);
+  expect(all.size).toBe(26);
+  all.resize(-100);
+  expect(all.size).toBe(9);
+});
+
 describe('several in sight', () => {
   let first: Tab;
   const seen = (): string[] => all.seen.map((t) => `${t.node} ${t.number}`);
