@@ -29,6 +29,8 @@ export class Hands {
   /** What can be done with an item is shown here. */
   menu = $state.raw<(Spot & { item: string }) | null>(null);
   form = $state.raw<(Spot & { form: Form }) | null>(null);
+  /** The number of the last deed whose outcome the reader has seen. */
+  seen = $state(0);
   /** For who does not see the picture. */
   said = $state('');
 
