@@ -7,8 +7,10 @@ import { createInterface } from 'node:readline';
 import { chromium, type Browser, type Page } from 'playwright-core';
 import { afterAll, beforeAll, expect } from 'vitest';
 
-const flags =
-  '--headless --no-sandbox --disable-gpu --disable-quic --no-first-run --disable-background-networking --disable-component-update --disable-sync --no-proxy-server';
+export const flags =
+  '--headless --no-sandbox --disable-gpu --disable-quic --no-first-run --disable-background-networking --disable-component-update --disable-sync --no-proxy-server'.split(
+    ' ',
+  );
 
 export interface Kabel {
   readonly url: string;
@@ -39,7 +41,7 @@ export function kabel(...own: string[]): Kabel {
         break;
       }
     }
-    browser = await chromium.launch({ executablePath: '/usr/bin/chromium', args: flags.split(' ') });
+    browser = await chromium.launch({ executablePath: '/usr/bin/chromium', args: flags });
   });
 
   afterAll(async () => {
