@@ -3,71 +3,97 @@ import type { WebSocket } from 'ws';
 import type { Row, ServerMessage } from '../src/packets/protocol';
 import { splitLink } from '../src/snapshot';
 import type { Lab, Session, Snapshot, StreamMessage } from '../src/wire';
+import { bridge, machines, setup, wires } from './models';
 import { ToyWorld } from './world';
 
 interface Act {
   id: string;
   title: string;
-  does: string[];
+  text: string;
+  does: [string, string][];
   pings?: 'answered' | 'lost';
   takes: number; // ms
 }
 
-const plug = (name: string, ip: number): string[] => [
-  `ip link add veth-${name} type veth peer name eth0-${name}`,
-  `ip link set eth0-${name} netns ${name}`,
-  `ip -n ${name} addr add 172.16.0.${String(ip)}/24 dev eth0-${name}`,
-  `ip -n ${name} link set eth0-${name} up`,
-  `ip link set veth-${name} up`,
+const half = (from: number, to?: number): [string, string][] => [
+  ...bridge('host1', 0).slice(from, to),
+  ...bridge('host2', 1).slice(from, to),
 ];
 
 const acts: Act[] = [
-  { id: 'red', title: 'A container is born: red', does: ['ip netns add red'], takes: 500 },
-  { id: 'blue', title: 'Another one: blue', does: ['ip netns add blue'], takes: 700 },
+  {
+    id: 'containers',
+    title: 'Four containers',
+    text: '<p>Each is a namespace: a room of its own with nothing in it.</p>',
+    does: half(0, 2),
+    takes: 600,
+  },
   {
     id: 'cables',
-    title: 'Each gets a cable to the machine',
-    does: [...plug('red', 2), ...plug('blue', 3)],
-    takes: 1200,
+    title: 'A cable for each',
+    text: '<p>One end goes into the container, the other stays on the host.</p>',
+    does: half(2, 12),
+    takes: 600,
   },
   {
-    id: 'bridge',
-    title: 'A bridge joins the cables, as a switch does',
+    id: 'bridges',
+    title: 'A bridge on each host',
+    text: '<p>A bridge is a switch made of software. Both cables are plugged into it.</p>',
+    does: half(12),
+    takes: 600,
+  },
+  {
+    id: 'talk',
+    title: 'They talk',
+    text: '<p>Each host learns a route to the other’s containers. The first ping crosses both hosts and comes back.</p>',
     does: [
-      'ip link add br0 type bridge',
-      'ip link set br0 up',
-      'ip link set veth-red master br0',
-      'ip link set veth-blue master br0',
+      ['host1', 'ip route add 172.16.1.0/24 via 10.0.0.20'],
+      ['host2', 'ip route add 172.16.0.0/24 via 10.0.0.10'],
     ],
-    takes: 1200,
+    pings: 'answered',
+    takes: 9000,
   },
-  { id: 'ping', title: 'red pings blue, and blue answers', does: [], pings: 'answered', takes: 9000 },
   {
-    id: 'pull',
-    title: 'Somebody pulled the plug: the pings die',
-    does: ['ip link set veth-blue down'],
+    id: 'pulled',
+    title: 'A cable is pulled',
+    text: '<p>One end of the cable is down: the pings die at the bridge.</p>',
+    does: [['host2', 'ip link set veth10 down']],
     pings: 'lost',
     takes: 6000,
   },
   {
-    id: 'repair',
-    title: 'The plug is back, and so are the answers',
-    does: ['ip link set veth-blue up'],
+    id: 'plugged',
+    title: 'The cable is back',
+    text: '<p>The end is up again, and so are the pings.</p>',
+    does: [['host2', 'ip link set veth10 up']],
     pings: 'answered',
     takes: 9000,
   },
 ];
 
-const machines: ConstructorParameters<typeof ToyWorld>[0] = [
-  ['host1', 'host'],
-  ['r1', 'router'],
+const there = [
+  'host1/kon1:veth11',
+  'host1:veth10',
+  'host1:eth0',
+  'sw:port1',
+  'sw:port2',
+  'host2:eth0',
+  'host2:veth10',
+  'host2/kon1:veth11',
 ];
-const there = ['host1/red:eth0-red', 'host1:veth-red', 'host1:veth-blue', 'host1/blue:eth0-blue'];
+const fresh = (): ToyWorld => {
+  const world = new ToyWorld(
+    machines.filter(([name]) => name !== 'r1'),
+    wires.filter(([end]) => !end.startsWith('r1')),
+  );
+  for (const [machine, command] of setup) if (machine !== 'r1') world.run(machine, command);
+  return world;
+};
 
 export class ToyDemo {
   readonly #viewers = new Set<WebSocket>();
   readonly #watchers = new Set<WebSocket>();
-  #world = new ToyWorld(machines, [['host1:eth0', 'r1:eth0']]);
+  #world = fresh();
   #done = 0;
   #began = 0;
   #timer: ReturnType<typeof setTimeout> | undefined;
@@ -76,7 +102,7 @@ export class ToyDemo {
   #rows = 0;
 
   lab(): Lab {
-    const steps = acts.map(({ id, title }) => ({ id, title, commands: [] }));
+    const steps = acts.map(({ id, title, text }) => ({ id, title, text, commands: [] }));
     return { id: 'demo', title: 'A living network', summary: '', track: '', minutes: 0, variants: [], steps };
   }
 
@@ -115,8 +141,8 @@ export class ToyDemo {
   #act(): void {
     const act = acts[this.#done];
     const revision = this.#world.revision;
-    if (act) for (const line of act.does) this.#world.run('host1', line);
-    else this.#world = new ToyWorld(machines, [['host1:eth0', 'r1:eth0']]);
+    if (act) for (const [machine, line] of act.does) this.#world.run(machine, line);
+    else this.#world = fresh();
     this.#done = act ? this.#done + 1 : 0;
     this.#world.revision = revision + 1;
     const snapshot: Snapshot = this.#world.snapshot();
@@ -133,9 +159,9 @@ export class ToyDemo {
   }
 
   #ping(pings: 'answered' | 'lost'): void {
-    const asked = this.#row(['172.16.0.2', '172.16.0.3'], pings === 'lost' ? there.slice(0, 2) : there);
+    const asked = this.#row(['172.16.0.2', '172.16.1.2'], pings === 'lost' ? there.slice(0, 6) : there);
     if (pings === 'answered') {
-      const back = this.#row(['172.16.0.3', '172.16.0.2'], there.toReversed());
+      const back = this.#row(['172.16.1.2', '172.16.0.2'], there.toReversed());
       this.#send([asked, { ...back, answers: asked.id }]);
       return;
     }

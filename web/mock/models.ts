@@ -32,24 +32,24 @@ export function build(m: Model): ToyWorld {
   return w;
 }
 
-const wires: [string, string][] = [
+export const wires: [string, string][] = [
   ['host1:eth0', 'sw:port1'],
   ['host2:eth0', 'sw:port2'],
   ['r1:eth0', 'sw:port3'],
 ];
-const machines: [string, NodeKind][] = [
+export const machines: [string, NodeKind][] = [
   ['host1', 'host'],
   ['host2', 'host'],
   ['sw', 'switch'],
   ['r1', 'router'],
 ];
-const setup: [string, string][] = [
+export const setup: [string, string][] = [
   ['host1', 'ip addr add 10.0.0.10/24 dev eth0'],
   ['host2', 'ip addr add 10.0.0.20/24 dev eth0'],
   ['r1', 'ip addr add 10.0.0.1/24 dev eth0'],
 ];
 
-function bridge(host: string, net: number): [string, string][] {
+export function bridge(host: string, net: number): [string, string][] {
   const lines = [
     'ip netns add kon1',
     'ip netns add kon2',

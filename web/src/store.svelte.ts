@@ -126,13 +126,11 @@ export class Store {
 
   async loadLabs(language: string): Promise<void> {
     this.#language = language;
-    await this.#do('labs', async () => {
-      // The reader may choose another language while the answer is on its way.
-      for (let read = ''; read !== this.#language;) {
-        read = this.#language;
-        this.labs = await this.api.labs(read);
-      }
-    });
+    await this.#do('labs', () =>
+      this.#inLanguage(async (l) => {
+        this.labs = await this.api.labs(l);
+      }),
+    );
   }
 
   async loadProgress(): Promise<void> {
@@ -141,12 +139,15 @@ export class Store {
     });
   }
 
-  /** Has the server forget what was done. */
-  async forget(): Promise<void> {
+  /** Has the server forget what was done; false where that failed. */
+  async forget(): Promise<boolean> {
+    let forgotten = false;
     await this.#do('forget', async () => {
       await this.api.forget();
       this.progress = { labs: [] };
+      forgotten = true;
     });
+    return forgotten;
   }
 
   /** Begins a new session; null where that failed. */
@@ -190,10 +191,12 @@ export class Store {
   async nameDemo(language: string): Promise<void> {
     this.#language = language;
     const visit = this.#visit;
-    await this.#do('lab', async () => {
-      const lab = await this.api.lab(demo, '', language);
-      if (visit === this.#visit && language === this.#language) this.lab = lab;
-    });
+    await this.#do('lab', () =>
+      this.#inLanguage(async (l) => {
+        const lab = await this.api.lab(demo, '', l);
+        if (visit === this.#visit) this.lab = lab;
+      }),
+    );
   }
 
   /** Shows a session that exists, and follows it until leave. */
@@ -545,6 +548,14 @@ export class Store {
       const done = await work(id);
       if (visit === this.#visit) done();
     });
+  }
+
+  /** Reads texts, and once more where another language was chosen meanwhile. */
+  async #inLanguage(read: (language: string) => Promise<void>): Promise<void> {
+    for (let language = ''; language !== this.#language;) {
+      language = this.#language;
+      await read(language);
+    }
   }
 
   async #do(spot: Spot, work: () => Promise<void>): Promise<void> {

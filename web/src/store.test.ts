@@ -167,6 +167,41 @@ describe('a session that is open', () => {
   });
 });
 
+test('a language that is chosen while labs are read is the one that they are shown in', async () => {
+  const asked: string[] = [];
+  const { store } = setUp({
+    labs: (language) => {
+      asked.push(language);
+      return Promise.resolve([{ ...lab, title: language }]);
+    },
+  });
+  await Promise.all([store.loadLabs('en'), store.loadLabs('ko')]);
+  expect(asked).toEqual(['en', 'ko']);
+  expect(store.labs?.[0]?.title).toBe('ko');
+});
+
+test('what was done is forgotten once the server has forgotten it', async () => {
+  const { store } = setUp({ progress: () => Promise.resolve({ labs: null }), forget: unexpected });
+  await store.loadProgress();
+  expect(await store.forget()).toBe(false);
+  expect(store.progress).toEqual({ labs: null });
+  const willing = setUp({ forget: () => Promise.resolve() });
+  expect(await willing.store.forget()).toBe(true);
+  expect(willing.store.progress).toEqual({ labs: [] });
+});
+
+test('the demo that is held stays as it is, and goes on with what it is told next', () => {
+  const { store, line } = setUp();
+  store.openDemo();
+  line.events?.message({ type: 'snapshot', snapshot: snapshot(1) });
+  store.hold();
+  expect(line.closed).toBe(true);
+  expect(store.snapshot?.revision).toBe(1);
+  store.openDemo();
+  line.events?.message({ type: 'snapshot', snapshot: snapshot(7) });
+  expect(store.snapshot?.revision).toBe(7);
+});
+
 describe('an answer that comes when the reader is elsewhere', () => {
   test('opens no line', async () => {
     const { store, line } = setUp();

@@ -221,7 +221,7 @@ export interface StepRecord {
   seconds?: number;
   attempts?: number;
   hints?: number;
-  predicted?: boolean;
+  predicted?: string;
 }
 
 export type SessionState = 'ready' | 'starting' | 'rebuilding' | 'failed' | 'gone' | 'parked';

@@ -17,6 +17,10 @@ class Kept {
     this.#write(Object.fromEntries(Object.entries(this.#sessions).filter(([l]) => l !== lab)));
   }
 
+  clear(): void {
+    this.#write({});
+  }
+
   #write(sessions: Record<string, string>): void {
     this.#sessions = sessions;
     localStorage.setItem(stored, JSON.stringify(sessions));

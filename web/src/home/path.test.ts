@@ -18,7 +18,7 @@ const record = (of: string, more: Partial<LabProgress> = {}): LabProgress => ({
   alive: true,
   started: '2026-01-01T10:00:00Z',
   last: '2026-01-01T11:00:00Z',
-  steps: [{ id: 'one', seconds: 60 }],
+  steps: [{ id: 'one', done_at: '2026-01-01T10:01:00Z', seconds: 60 }],
   total_steps: 3,
   ...more,
 });
@@ -60,7 +60,7 @@ describe('what to do now', () => {
 
   test('a session that only this browser remembers can be gone on with, unless the server knows better', () => {
     const kept = (of: string): string | undefined => (of === 'a2' ? 'remembered' : undefined);
-    expect(pathOf(labs, null, kept).resume?.session).toBe('remembered');
+    expect(pathOf(labs, null, kept).resume).toMatchObject({ session: 'remembered', steps: null });
     expect(pathOf(labs, { labs: [record('a2', { alive: false })] }, kept).resume).toBeNull();
   });
 });
@@ -75,9 +75,12 @@ test('a lab that was done once stays done when it is begun again', () => {
 
 test('the totals count every lab and step once', () => {
   const twice = [
-    record('a1', { ...done, steps: [{ id: 'one', seconds: 60 }, { id: 'two' }] }),
-    record('a1', { ...done, steps: [{ id: 'one', seconds: 90 }] }),
-    record('b1', { steps: [{ id: 'one', seconds: 210 }] }),
+    record('a1', {
+      ...done,
+      steps: [{ id: 'one', ...done, seconds: 60 }, { id: 'two', ...done }, { id: 'three' }],
+    }),
+    record('a1', { ...done, steps: [{ id: 'one', ...done, seconds: 90 }] }),
+    record('b1', { steps: [{ id: 'one', ...done, seconds: 210 }] }),
   ];
   expect(totalsOf({ labs: twice })).toEqual({ labs: 1, steps: 3, minutes: 5 });
   expect(totalsOf({ labs: null })).toEqual({ labs: 0, steps: 0, minutes: 0 });

@@ -6,8 +6,8 @@ export interface Station {
   /** Its place in the track, from 1. */
   number: number;
   state: 'todo' | 'begun' | 'done';
-  /** Steps done, in the session that was used last. */
-  steps: number;
+  /** Steps done, in the session that was used last; null where nobody knows. */
+  steps: number | null;
   /** A session that can be gone on with. */
   session: string | null;
 }
@@ -48,7 +48,7 @@ export function pathOf(
     const mine = records.get(lab.id) ?? [];
     const latest = mine[0];
     const alive = mine.find((r) => r.alive);
-    const steps = latest?.steps?.length ?? 0;
+    const steps = latest ? (latest.steps ?? []).filter((s) => s.done_at).length : null;
     const done = mine.some((r) => r.done_at);
     const session = alive?.session ?? (latest ? null : (kept(lab.id) ?? null));
     const state = done ? 'done' : session !== null ? 'begun' : 'todo';
@@ -67,7 +67,7 @@ export function totalsOf(progress: Progress | null): Totals {
   const records = [...byLab(progress).values()];
   const steps = new Map<string, number>(); // seconds, each step once
   for (const r of records.flat()) {
-    for (const s of r.steps ?? []) {
+    for (const s of (r.steps ?? []).filter((one) => one.done_at)) {
       const key = `${r.lab} ${s.id}`;
       steps.set(key, Math.max(steps.get(key) ?? 0, s.seconds ?? 0));
     }

@@ -9,6 +9,8 @@ import type { Passing } from '../packets/watch.svelte';
 export const parts = { Traffic };
 
 const keptRows = 200;
+// Enough to follow; what IPv6 says to itself would cover it.
+const filter = 'arp or icmp';
 
 /** The demo's packets as they come; nobody keeps a list of them. */
 export class Running implements Passing {
@@ -19,7 +21,7 @@ export class Running implements Passing {
 
   constructor(url: string) {
     this.#feed = new Feed(
-      { url: () => url, check: () => Promise.resolve(true) },
+      { url: () => `${url}?${String(new URLSearchParams({ filter }))}`, check: () => Promise.resolve(true) },
       {
         state: () => undefined,
         message: (m) => this.#hear(m),
