@@ -10,5 +10,6 @@ export default defineConfig({
     modulePreload: { polyfill: false },
   },
   server: { proxy: { '/api': { target: 'http://127.0.0.1:8080', ws: true } } },
-  test: { include: ['src/**/*.test.ts'] },
+  // A machine that many share is slow, and that is no fault.
+  test: { include: ['src/**/*.test.ts'], testTimeout: 60_000 },
 });
