@@ -32,7 +32,7 @@ type Glossary struct{ languages map[string]*vocabulary }
 // vocabulary is the glossary in one language.
 type vocabulary struct {
 	terms []Term
-	forms *regexp.Regexp    // any of them, the longest first
+	forms map[rune][]string // in lower case, by their first letter, the longest first
 	ids   map[string]string // by form in lower case; empty for what only looks like one
 	tail  *regexp.Regexp    // what the language may append to a form
 }
@@ -82,7 +82,7 @@ func LoadGlossary(fsys fs.FS) (*Glossary, error) {
 }
 
 func readVocabulary(file, lang, text string) (*vocabulary, []error) {
-	v := &vocabulary{ids: map[string]string{}, tail: cmp.Or(tails[lang], regexp.MustCompile(`^$`))}
+	v := &vocabulary{forms: map[rune][]string{}, ids: map[string]string{}, tail: cmp.Or(tails[lang], regexp.MustCompile(`^$`))}
 	var problems []error
 	fail := func(line int, format string, a ...any) {
 		problems = append(problems, &Problem{file, line, 1, fmt.Sprintf(format, a...), ""})
@@ -91,7 +91,6 @@ func readVocabulary(file, lang, text string) (*vocabulary, []error) {
 		fail(1, "the file has %d bytes; %d are allowed", len(text), maxFile)
 		return v, problems
 	}
-	var forms []string
 	for i, line := range strings.Split(text, "\n") {
 		line = strings.TrimSpace(line)
 		m := termHeading.FindStringSubmatch(line)
@@ -113,7 +112,8 @@ func readVocabulary(file, lang, text string) (*vocabulary, []error) {
 					fail(i+1, "the form %q is empty or given twice", form)
 				}
 				v.ids[key] = id
-				forms = append(forms, form)
+				initial, _ := utf8.DecodeRuneInString(key)
+				v.forms[initial] = append(v.forms[initial], key)
 			}
 			v.terms = append(v.terms, t)
 		case strings.HasPrefix(line, "# ") && len(v.terms) == 0, line == "":
@@ -131,11 +131,9 @@ func readVocabulary(file, lang, text string) (*vocabulary, []error) {
 			fail(1, "the term %s is not explained", t.ID)
 		}
 	}
-	slices.SortFunc(forms, func(a, b string) int { return cmp.Or(len(b)-len(a), strings.Compare(a, b)) })
-	for i := range forms {
-		forms[i] = regexp.QuoteMeta(forms[i])
+	for _, forms := range v.forms {
+		slices.SortFunc(forms, func(a, b string) int { return len(b) - len(a) })
 	}
-	v.forms = regexp.MustCompile(`(?i)` + strings.Join(forms, "|"))
 	return v, problems
 }
 
@@ -224,40 +222,48 @@ func (g *Glossary) Mark(lang, sanitised string, seen map[string]bool) string {
 // mark marks a piece of text in which < and & are escaped.
 func (v *vocabulary) mark(text string, seen map[string]bool) string {
 	var b strings.Builder
-	from := 0 // what of text is not yet written
+	written, before := 0, ' ' // how much of text, and the letter in front
 	for at := 0; at < len(text); {
-		m := v.forms.FindStringIndex(text[at:])
-		if m == nil {
-			break
+		letter, size := utf8.DecodeRuneInString(text[at:])
+		form := ""
+		if !inWord(before) {
+			form = v.formAt(text[at:], unicode.ToLower(letter))
 		}
-		start, end := at+m[0], at+m[1]
-		if !v.stands(text, start, end) {
-			_, size := utf8.DecodeRuneInString(text[start:])
-			at = start + size
+		if form == "" || !v.ends(text[at+len(form):]) {
+			at, before = at+size, letter
 			continue
 		}
+		start, end := at, at+len(form)
+		before, _ = utf8.DecodeLastRuneInString(form)
 		at = end
-		id := v.ids[strings.ToLower(text[start:end])]
+		id := v.ids[form]
 		if id == "" || seen[id] {
 			continue
 		}
 		seen[id] = true
-		fmt.Fprintf(&b, `%s<dfn data-term="%s">%s</dfn>`, text[from:start], id, text[start:end])
-		from = end
+		fmt.Fprintf(&b, `%s<dfn data-term="%s">%s</dfn>`, text[written:start], id, text[start:end])
+		written = end
 	}
-	return b.String() + text[from:]
+	return b.String() + text[written:]
 }
 
-// stands says whether text[start:end] is a word of its own, or one with what the
+// formAt is the longest form with which text begins, whatever its case.
+func (v *vocabulary) formAt(text string, initial rune) string {
+	for _, form := range v.forms[initial] {
+		if len(form) <= len(text) && strings.EqualFold(text[:len(form)], form) {
+			return form
+		}
+	}
+	return ""
+}
+
+func inWord(r rune) bool {
+	return unicode.IsLetter(r) || unicode.IsMark(r) || unicode.IsDigit(r) || strings.ContainsRune("_-/.&#", r)
+}
+
+// ends says whether a word that a form begins ends with it, or with what the
 // language appends.
-func (v *vocabulary) stands(text string, start, end int) bool {
-	inWord := func(r rune) bool {
-		return unicode.IsLetter(r) || unicode.IsMark(r) || unicode.IsDigit(r) || strings.ContainsRune("_-/.&#", r)
-	}
-	if r, _ := utf8.DecodeLastRuneInString(text[:start]); start > 0 && inWord(r) {
-		return false
-	}
-	rest := text[end:]
+func (v *vocabulary) ends(rest string) bool {
 	if i := strings.IndexFunc(rest, func(r rune) bool {
 		return !unicode.IsLetter(r) && !unicode.IsMark(r) && !unicode.IsDigit(r) && r != '_' && r != '-'
 	}); i >= 0 {
