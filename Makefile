@@ -30,11 +30,17 @@ test:
 # What needs no privileges: formats, linters, the page's own tests.
 check: check-go check-page
 
-.PHONY: check-go check-page
+# What the page must know of the server: after a change of a type that is written as JSON.
+wire:
+	KABEL_WRITE_OPENAPI=1 go test -count=1 -run TestThePageHasTheServersTypes ./server/httpapi
+	cd web && npm run --silent wire
+
+.PHONY: check-go check-page wire
 check-go:
 	@fmt=$$(gofmt -l server sandbox labs web/*.go); [ -z "$$fmt" ] || { echo "not formatted: $$fmt"; exit 1; }
 	go vet ./...
 	go tool staticcheck ./...
+	go test -run TestThePageHasTheServersTypes ./server/httpapi
 check-page: page
 	cd web && npm run --silent check && npm test --silent
 

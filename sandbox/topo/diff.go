@@ -34,7 +34,7 @@ func (d Diff) Empty() bool { return d.Order == nil && len(d.Changed) == 0 && d.L
 // section is as it was. A new node has all its sections.
 type NodeChange struct {
 	ID         NodeID             `json:"id"`
-	Kind       *NodeKind          `json:"kind,omitempty"`
+	Kind       *NodeKind          `json:"kind,omitempty" enum:"host,switch,router,internet,laptop,netns"`
 	Links      *[]Netdev          `json:"links,omitempty"`
 	Routes     *[]Route           `json:"routes,omitempty"`
 	Rules      *[]Rule            `json:"rules,omitempty"`

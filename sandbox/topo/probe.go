@@ -25,7 +25,7 @@ const (
 // inside the node's namespace.
 type Probe struct {
 	From NodeID    `json:"from"`
-	Kind ProbeKind `json:"kind"`
+	Kind ProbeKind `json:"kind" enum:"ping,tcp,udp,http,dns,traceroute"`
 	To   string    `json:"to"`
 	// Count of attempts, 1 to 10; 0 means 1. For traceroute it is the most hops.
 	Count int `json:"count,omitempty"`

@@ -179,7 +179,7 @@ func (s *Snapshot) Node(id NodeID) *Node {
 // Node is one network namespace.
 type Node struct {
 	ID   NodeID   `json:"id"`
-	Kind NodeKind `json:"kind"`
+	Kind NodeKind `json:"kind" enum:"host,switch,router,internet,laptop,netns"`
 	// Links in the order of their interface index.
 	Links []Netdev `json:"links"`
 	// Routes of all tables but "local"; without the kernel's own IPv6
@@ -194,10 +194,10 @@ type Node struct {
 	// Sockets that are bound: listening TCP and all UDP.
 	Sockets []Socket `json:"sockets"`
 	// Sysctls that decide about a lesson's packets, by their dotted names.
-	Sysctls map[string]string `json:"sysctls"`
+	Sysctls map[string]string `json:"sysctls" nullable:"true"`
 	// Counters of the namespace that explain a packet's fate, named as in
 	// /proc/net/snmp and /proc/net/netstat: "Icmp.InEchoReps", "TcpExt.IPReversePathFilter".
-	Counters map[string]uint64 `json:"counters"`
+	Counters map[string]uint64 `json:"counters" nullable:"true"`
 }
 
 // Link finds an interface by its name; nil if there is none.

@@ -34,7 +34,7 @@ type Row struct {
 	Answers     uint64        `json:"answers,omitempty" doc:"the row that this one answers"`
 	AnsweredBy  uint64        `json:"answered_by,omitempty"`
 	Into        uint64        `json:"into,omitempty" doc:"this row has turned out to be a part of that one; it has no sightings any more"`
-	Sightings   []Sighting    `json:"sightings"`
+	Sightings   []Sighting    `json:"sightings" nullable:"false"`
 }
 
 // unsure stands for gone, where packets of the capture itself were lost meanwhile:

@@ -289,12 +289,7 @@ func (h *Hub) feedOf(text string) (*feed, error) {
 }
 
 func filterError(err error) []byte {
-	out := struct {
-		Type       string `json:"type"`
-		Position   int    `json:"position"`
-		Message    string `json:"message"`
-		Suggestion string `json:"suggestion,omitempty"`
-	}{Type: "filter-error", Message: err.Error()}
+	out := FilterError{Type: "filter-error", Message: err.Error()}
 	if e, ok := errors.AsType[*filter.Error](err); ok {
 		out.Position, out.Message, out.Suggestion = e.Position, e.Message, e.Suggestion
 	}
@@ -316,13 +311,7 @@ func (v *Viewer) begin(resumed bool) {
 	if v.hub.run != nil {
 		started = v.hub.run.started.UTC().Format(time.RFC3339Nano)
 	}
-	v.put(message{text: mustJSON(struct {
-		Type    string `json:"type"`
-		Started string `json:"started"`
-		Filter  string `json:"filter"`
-		Snap    int    `json:"snap"`
-		Resumed bool   `json:"resumed"`
-	}{"start", started, v.text, host.DefaultSnap, resumed})})
+	v.put(message{text: mustJSON(Started{"start", started, v.text, host.DefaultSnap, resumed})})
 }
 
 // replay gives the latest of the rows that are kept.
@@ -380,10 +369,7 @@ func (v *Viewer) end(reason string) {
 		return
 	}
 	v.ended = true
-	v.put(message{text: mustJSON(struct {
-		Type   string `json:"type"`
-		Reason string `json:"reason"`
-	}{"ended", reason})})
+	v.put(message{text: mustJSON(Ended{"ended", reason})})
 }
 
 func (v *Viewer) compose(m message) Message {

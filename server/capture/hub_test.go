@@ -1,6 +1,7 @@
 package capture_test
 
 import (
+	"bytes"
 	"context"
 	"encoding/binary"
 	"encoding/json"
@@ -154,6 +155,13 @@ func next(t *testing.T, v *capture.Viewer) told {
 	var out told
 	if err := json.Unmarshal(append(append([]byte{}, m.Head...), m.Tail...), &out); err != nil {
 		t.Fatalf("%s%s: %v", m.Head, m.Tail, err)
+	}
+	if out.Type == "batch" { // it is composed by hand
+		exact := json.NewDecoder(io.MultiReader(bytes.NewReader(m.Head), bytes.NewReader(m.Tail)))
+		exact.DisallowUnknownFields()
+		if err := exact.Decode(&capture.Batch{}); err != nil {
+			t.Fatalf("%s%s is no Batch: %v", m.Head, m.Tail, err)
+		}
 	}
 	return out
 }

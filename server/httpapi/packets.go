@@ -185,7 +185,7 @@ type Packet struct {
 	At       capture.Micros `json:"at" doc:"µs since the capture started"`
 	Length   int            `json:"length" doc:"bytes, of which data has the first"`
 	Data     []byte         `json:"data"`
-	Layers   []PacketLayer  `json:"layers"`
+	Layers   []PacketLayer  `json:"layers" nullable:"false"`
 }
 
 // PacketLayer is a header or a payload; offsets are those of bytes in data.
@@ -194,7 +194,7 @@ type PacketLayer struct {
 	Summary string        `json:"summary"`
 	Offset  int           `json:"offset"`
 	Length  int           `json:"length"`
-	Fields  []PacketField `json:"fields"`
+	Fields  []PacketField `json:"fields" nullable:"false"`
 }
 
 // PacketField is one field of a layer.

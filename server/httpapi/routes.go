@@ -68,8 +68,8 @@ type Lab struct {
 	Minutes  int          `json:"minutes" doc:"about how long it takes"`
 	Language string       `json:"language" doc:"of the texts, as served"`
 	Intro    string       `json:"intro,omitempty" doc:"HTML, sanitised"`
-	Variants []LabVariant `json:"variants" doc:"the default one first"`
-	Steps    []LabStep    `json:"steps"`
+	Variants []LabVariant `json:"variants" nullable:"false" doc:"the default one first"`
+	Steps    []LabStep    `json:"steps" nullable:"false"`
 }
 
 // LabVariant is one set of names and addresses of a lab.
@@ -82,7 +82,7 @@ type LabVariant struct {
 type LabStep struct {
 	ID       string        `json:"id"`
 	Title    string        `json:"title"`
-	Commands []LabCommand  `json:"commands"`
+	Commands []LabCommand  `json:"commands" nullable:"false"`
 	Text     string        `json:"text,omitempty" doc:"HTML, sanitised"`
 	After    string        `json:"after,omitempty" doc:"HTML, sanitised; what the step has shown"`
 	Probes   []topo.Probe  `json:"probes,omitempty"`
@@ -98,7 +98,7 @@ type LabCommand struct {
 // PredictShown is a question that is asked before the step is done.
 type PredictShown struct {
 	Question string          `json:"question" doc:"HTML, sanitised"`
-	Options  []PredictOption `json:"options"`
+	Options  []PredictOption `json:"options" nullable:"false"`
 }
 
 // PredictOption is one answer to choose.
@@ -117,8 +117,13 @@ type Created struct {
 type Acted struct {
 	session.View
 	Revision topo.Rev           `json:"revision" doc:"the first topology revision that shows the result"`
-	Probes   []topo.ProbeResult `json:"probes"`
-	Command  string             `json:"command,omitempty" doc:"of a single op: the command as Kabel understood it"`
+	Probes   []topo.ProbeResult `json:"probes" nullable:"false"`
+}
+
+// Done is a session after a single op.
+type Done struct {
+	Acted
+	Command string `json:"command" doc:"as Kabel understood it"`
 }
 
 // Executed is what a program left.
@@ -345,14 +350,14 @@ type stepInput struct {
 
 func (s *Server) applyStep(ctx context.Context, in *stepInput) (*body[Acted], error) {
 	out, err := current(ctx).Apply(ctx, in.Step)
-	return answer(s, ctx, acted(out, ""), err)
+	return answer(s, ctx, acted(out), err)
 }
 
-func acted(o session.Outcome, command string) Acted {
+func acted(o session.Outcome) Acted {
 	if o.Probes == nil {
 		o.Probes = []topo.ProbeResult{}
 	}
-	return Acted{View: o.View, Revision: o.Revision, Probes: o.Probes, Command: command}
+	return Acted{View: o.View, Revision: o.Revision, Probes: o.Probes}
 }
 
 type predictInput struct {
@@ -386,12 +391,12 @@ type opInput struct {
 	}
 }
 
-func (s *Server) op(ctx context.Context, in *opInput) (*body[Acted], error) {
+func (s *Server) op(ctx context.Context, in *opInput) (*body[Done], error) {
 	out, op, err := current(ctx).Op(ctx, in.Body.Node, in.Body.Command)
 	if err != nil {
 		return nil, s.problemOf(ctx, err)
 	}
-	return answer(s, ctx, acted(out, op.Command()), nil)
+	return answer(s, ctx, Done{acted(out), op.Command()}, nil)
 }
 
 type execInput struct {
@@ -440,21 +445,4 @@ func (s *Server) probe(ctx context.Context, in *probeInput) (*body[Probed], erro
 func (s *Server) topology(ctx context.Context, _ *mine) (*body[topo.Snapshot], error) {
 	t, err := current(ctx).Topology(ctx)
 	return answer(s, ctx, t, err)
-}
-
-// describeProblems writes Problem's own fields into huma's schema of errors.
-func describeProblems(api *huma.OpenAPI) {
-	schema := api.Components.Schemas.Map()["ErrorModel"]
-	if schema == nil {
-		return
-	}
-	add := func(name, kind, doc string) {
-		schema.Properties[name] = &huma.Schema{Type: kind, Description: doc}
-	}
-	add("code", "string", "Stable name of the problem.")
-	add("command", "string", "The command that failed.")
-	add("node", "string", "Where it failed.")
-	add("errno", "string", "The kernel's name for the reason.")
-	add("applied", "integer", "How many commands were done before it.")
-	add("column", "integer", "Where in the command, from 1.")
 }

@@ -67,7 +67,7 @@ func New(o Options) *Server {
 	}
 	s.api = humachi.New(r, config)
 	s.routes()
-	describeProblems(s.api.OpenAPI())
+	describe(s.api.OpenAPI())
 
 	r.Get("/api/v1/sessions/{id}/stream", s.stream)
 	r.Get("/api/v1/sessions/{id}/terminals/{node}", s.terminal)

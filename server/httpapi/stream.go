@@ -129,7 +129,7 @@ func (s *Server) tell(ctx context.Context, cancel context.CancelFunc, conn *webs
 
 // presence is what a viewer of the stream may say.
 type presence struct {
-	Type string `json:"type"` // here, away
+	Type string `json:"type" enum:"here,away"`
 }
 
 // hearPresence takes what the viewer says, until the connection ends.

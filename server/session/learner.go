@@ -17,7 +17,7 @@ import (
 
 // Progress is what a learner has done, lab by lab, the latest last.
 type Progress struct {
-	Labs []LabProgress `json:"labs"`
+	Labs []LabProgress `json:"labs" nullable:"false"`
 }
 
 // LabProgress is a learner's way through one variant of a lab, over all their
@@ -30,7 +30,7 @@ type LabProgress struct {
 	Started time.Time      `json:"started"`
 	Last    time.Time      `json:"last" doc:"when something was done, or somebody was there, last"`
 	DoneAt  *time.Time     `json:"done_at,omitempty" doc:"when the last of all steps was done"`
-	Steps   []StepProgress `json:"steps" doc:"those that have been the current one, in the lab's order"`
+	Steps   []StepProgress `json:"steps" nullable:"false" doc:"those that have been the current one, in the lab's order"`
 	Total   int            `json:"total_steps" doc:"how many the lab has"`
 }
 

@@ -50,10 +50,10 @@ type View struct {
 	Lab      string        `json:"lab"`
 	Variant  string        `json:"variant"`
 	Language string        `json:"language"`
-	State    State         `json:"state"`
+	State    State         `json:"state" enum:"ready,rebuilding,gone,parked"`
 	Current  string        `json:"current,omitempty" doc:"the first step that is not done"`
-	Steps    []StepView    `json:"steps"`
-	Nodes    []topo.NodeID `json:"nodes"`
+	Steps    []StepView    `json:"steps" nullable:"false"`
+	Nodes    []topo.NodeID `json:"nodes" nullable:"false"`
 	Stale    bool          `json:"stale,omitempty" doc:"the lab was edited, and would build another world now: reset to see it"`
 	Ends     *Ends         `json:"ends,omitempty" doc:"when the world goes by itself, once that is near"`
 	Kept     int           `json:"kept,omitempty" doc:"of free play: how many commands of POST …/ops are done again when the world is built anew; those beyond the first 500 are not"`

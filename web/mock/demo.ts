@@ -103,7 +103,16 @@ export class ToyDemo {
 
   lab(): Lab {
     const steps = acts.map(({ id, title, text }) => ({ id, title, text, commands: [] }));
-    return { id: 'demo', title: 'A living network', summary: '', track: '', minutes: 0, variants: [], steps };
+    return {
+      id: 'demo',
+      title: 'A living network',
+      summary: '',
+      track: '',
+      minutes: 0,
+      language: 'en',
+      variants: [],
+      steps,
+    };
   }
 
   attach(viewer: WebSocket, packets: boolean): void {
@@ -131,7 +140,16 @@ export class ToyDemo {
   #session(): Session {
     const steps = acts.map(({ id }, i) => ({ id, state: i < this.#done ? 'done' : 'todo' }) as const);
     const current = acts[this.#done]?.id;
-    return { id: 'demo', lab: 'demo', state: 'ready', steps, nodes: [], ...(current && { current }) };
+    return {
+      id: 'demo',
+      lab: 'demo',
+      variant: '',
+      language: 'en',
+      state: 'ready',
+      steps,
+      nodes: [],
+      ...(current && { current }),
+    };
   }
 
   #tell(m: StreamMessage): void {

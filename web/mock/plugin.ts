@@ -17,7 +17,7 @@ import type {
 import { ToyDemo } from './demo';
 import { build, free, models, type Model } from './models';
 import { ToyTerminals } from './terminals';
-import { Refused, type ToyWorld } from './world';
+import { Refused, whole, type ToyWorld } from './world';
 
 class Problem extends Error {
   readonly status: number;
@@ -66,12 +66,13 @@ class ToySession {
     const done = this.steps.filter((s) => s.state === 'done');
     return {
       lab: this.model.id,
+      variant: '',
       session: this.id,
       alive: true,
       started: this.started,
       last: now,
       ...(done.length === this.steps.length && { done_at: now }),
-      steps: done.map((s) => ({ id: s.id, done_at: now, seconds: 95, attempts: 1, hints: 0 })),
+      steps: done.map((s) => ({ id: s.id, done_at: now, seconds: 95, attempts: 1, hints: 0, predicted: '' })),
       total_steps: this.steps.length,
     };
   }
@@ -98,7 +99,7 @@ class ToySession {
     }
     const after = this.world.snapshot();
     const was = new Map((before.nodes ?? []).map((n) => [n.id, JSON.stringify(n)]));
-    const changed = (after.nodes ?? []).filter((n) => was.get(n.id) !== JSON.stringify(n));
+    const changed = (after.nodes ?? []).filter((n) => was.get(n.id) !== JSON.stringify(n)).map(whole);
     const order = (after.nodes ?? []).map((n) => n.id);
     this.send({ type: 'diff', diff: { from: before.revision, to: after.revision, order, changed } });
   }

@@ -143,11 +143,19 @@ export const saying = (s: Session, step: string, more: Partial<StepProgress>): S
 
 const record = (of: LabSummary, steps: number, more: Partial<LabProgress> = {}): LabProgress => ({
   lab: of.id,
+  variant: 'default',
   session: `kept-${of.id}`,
   alive: false,
   started: '2026-03-02T08:00:00Z',
   last: at,
-  steps: of.steps.slice(0, steps).map((s) => ({ id: s.id, done_at: at, seconds: 95 })),
+  steps: of.steps.slice(0, steps).map((s) => ({
+    id: s.id,
+    done_at: at,
+    seconds: 95,
+    attempts: 1,
+    hints: 0,
+    predicted: '',
+  })),
   total_steps: of.steps.length,
   ...more,
 });
@@ -300,10 +308,18 @@ export const bye = `${prompt}exit\nexit\n`;
 // ---- the demo
 
 const born = [{ id: 'ping', title: 'red pings blue, and blue answers', commands: [] }];
-export const demoLab: Lab = { ...summary(bridged), id: 'demo', title: 'A living network', steps: born };
+export const demoLab: Lab = {
+  ...summary(bridged),
+  id: 'demo',
+  language: 'en',
+  title: 'A living network',
+  steps: born,
+};
 export const demoSession: Session = {
   id: 'demo',
   lab: 'demo',
+  variant: '',
+  language: 'en',
   state: 'ready',
   steps: [{ id: 'ping', state: 'done' }],
   nodes: [],

@@ -186,7 +186,7 @@ export function stillApi(a: Answers): Api {
     session,
     end: () => tell(undefined),
     reset: session,
-    apply: async () => ({ ...(await session()), revision: 1 }),
+    apply: async () => ({ ...(await session()), revision: 1, probes: [] }),
     predict: session,
     changes: () => Promise.resolve(samples.changes),
     hint: () => Promise.resolve(null),

@@ -1,7 +1,7 @@
 // A toy of a world for developing and testing the page without a kernel: it
 // knows the commands of the four models and little else.
 import { linkId, machineOf, netnsOf, splitLink } from '../src/snapshot';
-import type { Netdev, Node, NodeId, NodeKind, Probe, ProbeResult, Snapshot } from '../src/wire';
+import type { Netdev, Node, NodeChange, NodeId, NodeKind, Probe, ProbeResult, Snapshot } from '../src/wire';
 
 export class Refused extends Error {
   readonly errno: string;
@@ -11,6 +11,21 @@ export class Refused extends Error {
     this.errno = errno;
   }
 }
+
+/** A node of which every part is told, as the server tells of a new one. */
+export const whole = (n: Node): NodeChange => ({
+  id: n.id,
+  kind: n.kind,
+  links: n.links ?? [],
+  routes: n.routes ?? [],
+  rules: n.rules ?? [],
+  neighbours: n.neighbours ?? [],
+  fdb: n.fdb ?? [],
+  firewall: n.firewall ?? [],
+  sockets: n.sockets ?? [],
+  sysctls: n.sysctls ?? {},
+  counters: n.counters ?? {},
+});
 
 export class ToyWorld {
   revision = 1;

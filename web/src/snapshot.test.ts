@@ -1,6 +1,6 @@
 import { describe, expect, test } from 'vitest';
 import { models } from '../mock/models';
-import { ToyWorld } from '../mock/world';
+import { ToyWorld, whole } from '../mock/world';
 import { applyDiff, changedBetween, emptySnapshot, linkState, shownAddresses, splitLink } from './snapshot';
 import type { Diff, LimitHit, Netdev, Node, NodeChange, Snapshot } from './wire';
 
@@ -14,7 +14,7 @@ function compare(a: Snapshot, b: Snapshot): Diff {
   if (JSON.stringify(order) !== JSON.stringify(before.map((n) => n.id))) d.order = order;
   d.changed = after.flatMap((n): NodeChange[] => {
     const was = old.get(n.id);
-    if (!was) return [n];
+    if (!was) return [whole(n)];
     const entries = Object.entries(n) as [keyof Node, unknown][];
     const differ = entries.filter(([k, v]) => JSON.stringify(v) !== JSON.stringify(was[k]));
     return differ.length ? [{ id: n.id, ...Object.fromEntries(differ) }] : [];
@@ -65,7 +65,7 @@ describe('applying a diff', () => {
 
   test('takes a new node where the order says', () => {
     const order = ['host1', 'host1/kon', 'host2'];
-    const after = applyDiff(s, { from: 3, to: 4, order, changed: [node('host1/kon')] });
+    const after = applyDiff(s, { from: 3, to: 4, order, changed: [whole(node('host1/kon'))] });
     expect(after?.nodes?.map((n) => n.id)).toEqual(order);
   });
 

@@ -1,4 +1,4 @@
-import type { StreamMessage } from './wire';
+import type { StreamMessage, StreamRequest } from './wire';
 
 export type Connection = 'connecting' | 'live' | 'reconnecting' | 'gone';
 
@@ -52,7 +52,8 @@ export class Stream {
   }
 
   #tell(socket: WebSocket): void {
-    socket.send(JSON.stringify({ type: this.#away ? 'away' : 'here' }));
+    const said: StreamRequest = { type: this.#away ? 'away' : 'here' };
+    socket.send(JSON.stringify(said));
   }
 
   close(): void {

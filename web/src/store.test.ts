@@ -2,17 +2,28 @@ import { beforeEach, describe, expect, test } from 'vitest';
 import { RequestError, type Api } from './api';
 import type { StreamEvents } from './socket';
 import { Store } from './store.svelte';
-import type { Lab, Node, ProbeResult, Problem, Session, Snapshot } from './wire';
+import type { Lab, Node, ProbeResult, Problem, Progress, Session, Snapshot } from './wire';
 
 const session = (more: Partial<Session> = {}): Session => ({
   id: 's1',
   lab: 'one',
+  variant: 'default',
+  language: 'en',
   state: 'ready',
   steps: [{ id: 'first', state: 'todo' }],
   nodes: ['host1'],
   ...more,
 });
-const lab: Lab = { id: 'one', title: 'One', summary: '', track: 'A', minutes: 1, variants: [], steps: [] };
+const lab: Lab = {
+  id: 'one',
+  title: 'One',
+  summary: '',
+  track: 'A',
+  minutes: 1,
+  language: 'en',
+  variants: [],
+  steps: [],
+};
 const host1: Node = {
   id: 'host1',
   kind: 'host',
@@ -181,10 +192,24 @@ test('a language that is chosen while labs are read is the one that they are sho
 });
 
 test('what was done is forgotten once the server has forgotten it', async () => {
-  const { store } = setUp({ progress: () => Promise.resolve({ labs: null }), forget: unexpected });
+  const done: Progress = {
+    labs: [
+      {
+        lab: 'one',
+        variant: 'default',
+        session: 's1',
+        alive: false,
+        started: '2026-01-01T10:00:00Z',
+        last: '2026-01-01T10:00:00Z',
+        steps: [],
+        total_steps: 1,
+      },
+    ],
+  };
+  const { store } = setUp({ progress: () => Promise.resolve(done), forget: unexpected });
   await store.loadProgress();
   expect(await store.forget()).toBe(false);
-  expect(store.progress).toEqual({ labs: null });
+  expect(store.progress).toEqual(done);
   const willing = setUp({ forget: () => Promise.resolve() });
   expect(await willing.store.forget()).toBe(true);
   expect(willing.store.progress).toEqual({ labs: [] });
@@ -230,7 +255,9 @@ describe('what goes wrong', () => {
     const { store } = setUp({
       apply: () => {
         const p = answers.pop();
-        return p ? Promise.reject(new RequestError(p)) : Promise.resolve({ ...session(), revision: 1 });
+        return p
+          ? Promise.reject(new RequestError(p))
+          : Promise.resolve({ ...session(), revision: 1, probes: [] });
       },
     });
     await store.open('s1', 'en');
@@ -261,7 +288,7 @@ describe('what goes wrong', () => {
     const { store } = setUp({
       apply: () => {
         calls++;
-        return Promise.resolve({ ...session(), revision: 1 });
+        return Promise.resolve({ ...session(), revision: 1, probes: [] });
       },
     });
     await store.open('s1', 'en');

@@ -1,5 +1,5 @@
-// The types of the HTTP API and of the stream, as the server writes them.
-// A Go slice or map that is nil arrives as null; `Section` says so.
+// The types of the HTTP API and of the stream, as the server writes them; wire.check.ts holds them against its own
+// description of them. Only the parts of a node are null where there is nothing: other lists are empty or left out.
 
 export type NodeId = string; // "host1", "host1/kon"
 export type LinkId = string; // "host1/kon:veth2"
@@ -10,7 +10,7 @@ export type NodeKind = 'host' | 'switch' | 'router' | 'internet' | 'laptop' | 'n
 export interface Snapshot {
   revision: number;
   nodes: Section<Node>;
-  limits?: Section<LimitHit>;
+  limits?: LimitHit[];
 }
 
 /** A limit that the world has hit; `bound` is in the unit of its kind. */
@@ -124,14 +124,14 @@ export interface Socket {
 export interface Diff {
   from: number;
   to: number;
-  order?: NodeId[] | null;
-  changed?: NodeChange[] | null;
+  order?: NodeId[];
+  changed?: NodeChange[];
   /** All limits that have been hit, where one has been anew. */
-  limits?: Section<LimitHit>;
+  limits?: LimitHit[];
 }
 
 /** The sections of one node that differ, each whole; an absent section is as it was. */
-export type NodeChange = Pick<Node, 'id'> & Partial<Omit<Node, 'id'>>;
+export type NodeChange = Pick<Node, 'id'> & { [K in Exclude<keyof Node, 'id'>]?: NonNullable<Node[K]> };
 
 export const probeKinds = ['ping', 'tcp', 'udp', 'http', 'dns', 'traceroute'] as const;
 export type ProbeKind = (typeof probeKinds)[number];
@@ -141,6 +141,9 @@ export interface Probe {
   kind: ProbeKind;
   to: string;
   count?: number;
+  /** Of a ping: bytes of its payload, and that it may not be cut up on its way. */
+  size?: number;
+  dont_fragment?: boolean;
 }
 
 export interface ProbeResult {
@@ -150,7 +153,7 @@ export interface ProbeResult {
   received: number;
   rtt_ms?: number;
   reason?: string;
-  detail?: string[] | null;
+  detail?: string[];
   at: string;
 }
 
@@ -177,7 +180,7 @@ export interface StepSummary {
 
 export interface Lab extends Omit<LabSummary, 'steps'> {
   intro?: string; // HTML, sanitised by the server
-  language?: string;
+  language: string;
   steps: Step[];
 }
 
@@ -192,51 +195,55 @@ export interface Step extends StepSummary {
 export interface FreeWorld {
   hosts: number; // 1 to mostHosts
   join: 'switch' | 'router';
-  internet: boolean;
-  laptop: boolean;
+  internet?: boolean;
+  laptop?: boolean;
 }
 export const mostHosts = 6;
 
 /** What was done under this browser's cookie. */
 export interface Progress {
-  labs: Section<LabProgress>;
+  labs: LabProgress[];
 }
 
 export interface LabProgress {
   lab: string;
-  variant?: string;
+  variant: string;
   session: string;
   /** The session can be gone on with. */
   alive: boolean;
   started: string;
   last: string;
   done_at?: string;
-  steps: Section<StepRecord>;
+  steps: StepRecord[];
   total_steps: number;
 }
 
 export interface StepRecord {
   id: string;
   done_at?: string;
-  seconds?: number;
-  attempts?: number;
-  hints?: number;
-  predicted?: string;
+  /** While it was the current step and somebody was there. */
+  seconds: number;
+  attempts: number;
+  /** How many different ones were opened. */
+  hints: number;
+  predicted: '' | 'right' | 'wrong';
 }
 
-export type SessionState = 'ready' | 'starting' | 'rebuilding' | 'failed' | 'gone' | 'parked';
+export type SessionState = 'ready' | 'rebuilding' | 'gone' | 'parked';
 
 export interface Session {
   id: string;
   lab: string;
-  variant?: string;
-  language?: string;
+  variant: string;
+  language: string;
   state: SessionState;
   current?: string;
   steps: StepProgress[];
   nodes: NodeId[];
   /** The lab was edited, and would build another world now. */
   stale?: boolean;
+  /** Of free play: how many commands are done again when the world is built anew. */
+  kept?: number;
   /** The world is about to go by itself, in so many seconds from when this was said. */
   ends?: { at: string; in: number; why: 'idle' | 'total' };
 }
@@ -262,8 +269,30 @@ export interface StepChanges {
   to: Snapshot;
 }
 
-export type Applied = Session & { revision: number; probes?: ProbeResult[] | null };
+export type Applied = Session & { revision: number; probes: ProbeResult[] };
 export type OpDone = Session & { revision: number; command: string };
+
+/** A lab to begin with, or free play. */
+export interface NewSession {
+  lab?: string;
+  variant?: string;
+  free?: FreeWorld;
+  language?: string;
+}
+
+/** The step to go back to; the first unless one is named. */
+export interface ResetTo {
+  step?: string;
+}
+
+export interface Predicted {
+  choice: string;
+}
+
+export interface Exec {
+  node: NodeId;
+  argv: string[];
+}
 
 export interface ExecResult {
   exit_code: number;
@@ -293,3 +322,8 @@ export type StreamMessage =
   /** The lab was edited: without mistakes its texts are to be read again. */
   | { type: 'lab'; mistakes?: string[] }
   | { type: 'ended'; reason?: string };
+
+/** Whether the reader is there. */
+export interface StreamRequest {
+  type: 'here' | 'away';
+}

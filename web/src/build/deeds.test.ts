@@ -8,7 +8,15 @@ import * as act from './actions';
 import { Deeds } from './deeds.svelte';
 import { facts } from './facts';
 
-const session: Session = { id: 's', lab: 'l', state: 'ready', steps: [], nodes: [] };
+const session: Session = {
+  id: 's',
+  lab: 'l',
+  variant: '',
+  language: 'en',
+  state: 'ready',
+  steps: [],
+  nodes: [],
+};
 
 /** A page on a toy world, as it is once it is open. */
 async function page(

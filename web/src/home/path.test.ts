@@ -1,5 +1,5 @@
 import { describe, expect, test } from 'vitest';
-import type { LabProgress, LabSummary } from '../wire';
+import type { LabProgress, LabSummary, StepRecord } from '../wire';
 import { pathOf, totalsOf } from './path';
 
 const lab = (id: string, track: string): LabSummary => ({
@@ -12,13 +12,22 @@ const lab = (id: string, track: string): LabSummary => ({
   steps: ['one', 'two', 'three'].map((step) => ({ id: step, title: step, commands: [] })),
 });
 const labs = [lab('a1', 'a'), lab('a2', 'a'), lab('b1', 'b')];
+const step = (id: string, seconds: number): StepRecord => ({
+  id,
+  done_at: '2026-01-01T10:01:00Z',
+  seconds,
+  attempts: 1,
+  hints: 0,
+  predicted: '',
+});
 const record = (of: string, more: Partial<LabProgress> = {}): LabProgress => ({
   lab: of,
+  variant: 'default',
   session: `session of ${of}`,
   alive: true,
   started: '2026-01-01T10:00:00Z',
   last: '2026-01-01T11:00:00Z',
-  steps: [{ id: 'one', done_at: '2026-01-01T10:01:00Z', seconds: 60 }],
+  steps: [step('one', 60)],
   total_steps: 3,
   ...more,
 });
@@ -77,11 +86,15 @@ test('the totals count every lab and step once', () => {
   const twice = [
     record('a1', {
       ...done,
-      steps: [{ id: 'one', ...done, seconds: 60 }, { id: 'two', ...done }, { id: 'three' }],
+      steps: [
+        step('one', 60),
+        step('two', 0),
+        { id: 'three', seconds: 5, attempts: 1, hints: 0, predicted: '' },
+      ],
     }),
-    record('a1', { ...done, steps: [{ id: 'one', ...done, seconds: 90 }] }),
-    record('b1', { steps: [{ id: 'one', ...done, seconds: 210 }] }),
+    record('a1', { ...done, steps: [step('one', 90)] }),
+    record('b1', { steps: [step('one', 210)] }),
   ];
   expect(totalsOf({ labs: twice })).toEqual({ labs: 1, steps: 3, minutes: 5 });
-  expect(totalsOf({ labs: null })).toEqual({ labs: 0, steps: 0, minutes: 0 });
+  expect(totalsOf({ labs: [] })).toEqual({ labs: 0, steps: 0, minutes: 0 });
 });

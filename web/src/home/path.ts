@@ -48,7 +48,7 @@ export function pathOf(
     const mine = records.get(lab.id) ?? [];
     const latest = mine[0];
     const alive = mine.find((r) => r.alive);
-    const steps = latest ? (latest.steps ?? []).filter((s) => s.done_at).length : null;
+    const steps = latest ? latest.steps.filter((s) => s.done_at).length : null;
     const done = mine.some((r) => r.done_at);
     const session = alive?.session ?? (latest ? null : (kept(lab.id) ?? null));
     const state = done ? 'done' : session !== null ? 'begun' : 'todo';
@@ -67,9 +67,9 @@ export function totalsOf(progress: Progress | null): Totals {
   const records = [...byLab(progress).values()];
   const steps = new Map<string, number>(); // seconds, each step once
   for (const r of records.flat()) {
-    for (const s of (r.steps ?? []).filter((one) => one.done_at)) {
+    for (const s of r.steps.filter((one) => one.done_at)) {
       const key = `${r.lab} ${s.id}`;
-      steps.set(key, Math.max(steps.get(key) ?? 0, s.seconds ?? 0));
+      steps.set(key, Math.max(steps.get(key) ?? 0, s.seconds));
     }
   }
   const seconds = [...steps.values()].reduce((sum, s) => sum + s, 0);

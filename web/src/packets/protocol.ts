@@ -21,10 +21,9 @@ export interface Sighting {
   /** µs since the capture began. */
   at: number;
   length: number;
-  info?: string;
   /** The number of the sighting before on its path; none where a path begins. */
   after?: number;
-  changes?: Change[] | null;
+  changes?: Change[];
 }
 
 /** One packet on its way: everything that is known of it, in each update anew. */
@@ -64,10 +63,10 @@ export interface FilterError {
 
 export type ServerMessage =
   | { type: 'start'; started: string; filter: string; snap: number; resumed: boolean }
-  | { type: 'batch'; seq: number; rows: Row[] | null; lost: Lost; gap?: number }
+  | { type: 'batch'; seq: number; rows: Row[]; lost: Lost; gap?: number }
   | ({ type: 'filter-error' } & FilterError)
   | { type: 'paused' }
-  | { type: 'ended'; reason?: string };
+  | { type: 'ended'; reason: string };
 
 export type ClientMessage = { type: 'filter'; filter: string } | { type: 'pause' } | { type: 'resume' };
 
@@ -84,7 +83,7 @@ export interface Layer {
   summary: string;
   offset: number;
   length: number;
-  fields: Field[] | null;
+  fields: Field[];
 }
 
 /** One kept packet with its bytes. */
@@ -97,7 +96,7 @@ export interface Packet {
   /** On the wire; `data` may hold only the first of them. */
   length: number;
   data: string; // base64
-  layers: Layer[] | null;
+  layers: Layer[];
 }
 
 const pathOf = (session: string): string => `/api/v1/sessions/${encodeURIComponent(session)}/packets`;

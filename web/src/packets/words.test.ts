@@ -53,7 +53,7 @@ test('the place of a byte in a text', () => {
 
 describe('bytes and layers', () => {
   const layers: Layer[] = [
-    { name: 'Ethernet', summary: '', offset: 0, length: 14, fields: null },
+    { name: 'Ethernet', summary: '', offset: 0, length: 14, fields: [] },
     {
       name: 'IPv4',
       summary: '',

@@ -1,7 +1,7 @@
 import { describe, expect, test } from 'vitest';
 import { models, type Model } from '../../mock/models';
 import { container, film, many, on, overlay, scene, scenes } from '../../mock/scenes';
-import { Refused, ToyWorld } from '../../mock/world';
+import { Refused, ToyWorld, whole } from '../../mock/world';
 import { applyDiff, linkId } from '../snapshot';
 import type { Diff, NodeKind, Snapshot } from '../wire';
 import { contains, overlap, type Box, type Point } from './geometry';
@@ -46,9 +46,9 @@ const diffOf = (a: Snapshot, b: Snapshot): Diff => ({
   from: a.revision,
   to: b.revision,
   order: (b.nodes ?? []).map((n) => n.id),
-  changed: (b.nodes ?? []).filter(
-    (n) => JSON.stringify(n) !== JSON.stringify((a.nodes ?? []).find((one) => one.id === n.id)),
-  ),
+  changed: (b.nodes ?? [])
+    .filter((n) => JSON.stringify(n) !== JSON.stringify((a.nodes ?? []).find((one) => one.id === n.id)))
+    .map(whole),
 });
 
 const isLink = (i: Item): i is LinkItem => i.type === 'link';
