@@ -44,8 +44,9 @@ const names = [...tokensOf(':root', 'light').keys()];
 const protocols = names.filter((name) => name.startsWith('proto-'));
 const grounds = ['bg', 'card', 'raised'];
 const text: [string, string[]][] = [
-  ['fg', [...grounds, 'accent-soft', 'ok-soft', 'bad-soft', 'warn-soft', 'terminal']],
-  ['muted', [...grounds, 'terminal']],
+  ['fg', [...grounds, 'accent-soft', 'ok-soft', 'bad-soft', 'warn-soft', 'terminal', 'root']],
+  ['muted', [...grounds, 'terminal', 'root', 'accent-soft']],
+  ['on-switch', ['switch']],
   ['accent', [...grounds, 'accent-soft']],
   ['on-accent', ['accent']],
   ['ok', ['card', 'ok-soft']],
@@ -56,7 +57,7 @@ const text: [string, string[]][] = [
 ];
 // Signs and lines that carry meaning need less.
 const signs: [string, string[]][] = [
-  ['cable', ['bg', 'card']],
+  ['cable', ['bg', 'card', 'root']],
   ['line-strong', ['card', 'bg']],
   ['ok', ['bg', 'terminal']],
   ['bad', ['bg']],
@@ -64,7 +65,11 @@ const signs: [string, string[]][] = [
   ['accent', ['terminal']],
 ];
 // What is only seen behind something, or carries no meaning: a line that divides.
-const quiet = [...grounds, 'accent-soft', 'ok-soft', 'bad-soft', 'warn-soft', 'terminal', 'line'];
+const quiet = [
+  ...grounds,
+  ...['accent-soft', 'ok-soft', 'bad-soft', 'warn-soft', 'terminal', 'line'],
+  ...['pill-line', 'bar-line', 'root', 'root-line', 'switch', 'dot'],
+];
 
 test('every colour is held against the grounds that it stands on', () => {
   const held = new Set([...text, ...signs].map(([over]) => over));
@@ -97,8 +102,44 @@ describe.each(themes)('%s', (name, tokens, least) => {
   });
 
   if (name.startsWith('high'))
-    test('every line is as strong as text', () => expect(faults([['line', grounds]], 7)).toEqual([]));
+    test('every line is as strong as text', () =>
+      expect(
+        faults(
+          ['line', 'pill-line', 'bar-line', 'root-line'].map((l) => [l, grounds]),
+          7,
+        ),
+      ).toEqual([]));
 });
+
+// A container's ground has a hue of its own; the rest of it stands in NodeMark.
+const mark = readFileSync('src/topology/NodeMark.svelte', 'utf8');
+const tints = /fill: light-dark\(hsl\(var\(--hue\) (\d+)% (\d+)%\), hsl\(var\(--hue\) (\d+)% (\d+)%\)\)/
+  .exec(mark)
+  ?.slice(1)
+  .map(Number) as number[];
+
+test.each([
+  ['light', 0],
+  ['dark', 2],
+] as const)('what is written in a container can be read on any hue: %s', (scheme, at) => {
+  const tokens = tokensOf(':root', scheme);
+  const faults = Array.from({ length: 360 }, (_, hue) =>
+    hsl(hue, (tints[at] ?? NaN) / 100, (tints[at + 1] ?? NaN) / 100),
+  ).filter((ground) => ['fg', 'muted'].some((t) => !(contrast(tokens.get(t) ?? '', ground) >= 4.5)));
+  expect(faults).toEqual([]);
+});
+
+function hsl(hue: number, saturation: number, lightness: number): string {
+  const channel = (n: number): string => {
+    const k = (n + hue / 30) % 12;
+    const level =
+      lightness - saturation * Math.min(lightness, 1 - lightness) * Math.max(-1, Math.min(k - 3, 9 - k, 1));
+    return Math.round(level * 255)
+      .toString(16)
+      .padStart(2, '0');
+  };
+  return `#${channel(0)}${channel(8)}${channel(4)}`;
+}
 
 test('the colours of the system stand in for every one of ours', () => {
   const [, forced = ''] = css.split('(forced-colors: active)');
