@@ -276,7 +276,9 @@ func (b *Box) AddMachine(ctx context.Context, name string) (*Machine, error) {
 	if err == nil {
 		if err = m.start(ctx); err != nil {
 			b.mu.Lock()
-			if !b.dead { // or else Kill closes it
+			if b.dead { // Kill closes it
+				err = fmt.Errorf("%w: %w", ErrGone, err)
+			} else {
 				delete(b.machines, name)
 				defer m.close()
 			}
