@@ -100,7 +100,7 @@ func TestProgress(t *testing.T) {
 	if status, _, out := b.ask("POST", path+"/steps/namespace/apply", ""); status != 200 {
 		t.Fatal(status, out)
 	}
-	for step, want := range map[string]int{"namespace": 409, "move": 409, "nope": 404} {
+	for step, want := range map[string]int{"namespace": 204, "move": 409, "nope": 404} {
 		if status, _, out := b.ask("POST", path+"/steps/"+step+"/hint", ""); status != want {
 			t.Errorf("the hint of %s: %d %s", step, status, out)
 		}

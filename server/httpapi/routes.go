@@ -85,7 +85,7 @@ type LabStep struct {
 	Commands []LabCommand  `json:"commands" nullable:"false"`
 	Text     string        `json:"text,omitempty" doc:"HTML, sanitised"`
 	After    string        `json:"after,omitempty" doc:"HTML, sanitised; what the step has shown"`
-	Probes   []topo.Probe  `json:"probes,omitempty"`
+	Probes   []LabProbe    `json:"probes,omitempty"`
 	Predict  *PredictShown `json:"predict,omitempty"`
 }
 
@@ -93,6 +93,12 @@ type LabStep struct {
 type LabCommand struct {
 	Node    topo.NodeID `json:"node"`
 	Command string      `json:"command"`
+}
+
+// LabProbe is a test of a step, and what a learner would type for it on the node's machine.
+type LabProbe struct {
+	topo.Probe
+	Command string `json:"command"`
 }
 
 // PredictShown is a question that is asked before the step is done.
@@ -165,10 +171,11 @@ func (s *Server) routes() {
 	del.DefaultStatus = http.StatusNoContent
 	huma.Register(s.api, del, s.deleteSession)
 	huma.Register(s.api, own("reset-session", http.MethodPost, "/reset", "A new world, as it is at the start of a step (the first, unless one is named)"), s.reset)
+	huma.Register(s.api, own("set-language", http.MethodPut, "/language", "Have the hints told in another language"), s.speak)
 	huma.Register(s.api, own("apply-step", http.MethodPost, "/steps/{step}/apply", "Do the current step's commands and probes", 409), s.applyStep)
 	huma.Register(s.api, own("predict-step", http.MethodPost, "/steps/{step}/predict", "Answer a step's question before it is done", 409), s.predict)
 	huma.Register(s.api, own("get-changes", http.MethodGet, "/steps/{step}/changes", "The kernel before and after a step, as far as they differ"), s.changes)
-	hint := own("open-hint", http.MethodPost, "/steps/{step}/hint", "Note that the hint of the current step was opened", 409)
+	hint := own("open-hint", http.MethodPost, "/steps/{step}/hint", "Note that the hint of the current step was opened; of a step that was done meanwhile none counts", 409)
 	hint.DefaultStatus = http.StatusNoContent
 	huma.Register(s.api, hint, s.hinted)
 	huma.Register(s.api, own("apply-op", http.MethodPost, "/ops", "Do one command", 409), s.op)
@@ -340,6 +347,18 @@ func (s *Server) reset(ctx context.Context, in *resetInput) (*body[session.View]
 		step = in.Body.Step
 	}
 	v, err := current(ctx).Reset(ctx, step)
+	return answer(s, ctx, v, err)
+}
+
+type languageInput struct {
+	mine
+	Body struct {
+		Language string `json:"language" minLength:"1" maxLength:"35" example:"id"`
+	}
+}
+
+func (s *Server) speak(ctx context.Context, in *languageInput) (*body[session.View], error) {
+	v, err := current(ctx).Speak(ctx, labs.Negotiate(in.Body.Language))
 	return answer(s, ctx, v, err)
 }
 

@@ -319,6 +319,12 @@ func TestSessionLanguage(t *testing.T) {
 			t.Errorf("Accept-Language %q, asked %q: %q, hint %q", c.accept, c.asked, out.Language, out.Steps[0].Hint)
 		}
 	}
+	path, key := a.start("one-namespace")
+	for asked, want := range map[string]string{"ko": "ko", "vi-VN": "vi", "tlh": "en"} {
+		if status, _, out := a.do("PUT", path+"/language", key, map[string]any{"language": asked}); status != 200 || out["language"] != want {
+			t.Errorf("then asked for %q: %d %v", asked, status, out["language"])
+		}
+	}
 }
 
 // TestOpenAPI sends requests made from the API's own description, right and

@@ -24,7 +24,10 @@ func showLab(l *labs.Lab, plan *labs.Plan, language string) Lab {
 	}
 	for _, step := range plan.Steps {
 		words := text.Steps[step.ID]
-		shown := LabStep{ID: step.ID, Title: words.Title, Text: words.Body, After: words.After, Commands: []LabCommand{}, Probes: step.Probes}
+		shown := LabStep{ID: step.ID, Title: words.Title, Text: words.Body, After: words.After, Commands: []LabCommand{}}
+		for _, p := range step.Probes {
+			shown.Probes = append(shown.Probes, LabProbe{p, p.Command()})
+		}
 		for _, c := range step.Do {
 			shown.Commands = append(shown.Commands, LabCommand{Node: c.Node, Command: c.Text})
 		}

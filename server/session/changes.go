@@ -1,6 +1,7 @@
 package session
 
 import (
+	"encoding/json"
 	"slices"
 
 	"kabel/sandbox/topo"
@@ -16,7 +17,8 @@ type Changes struct {
 
 // Changes says what a step that is done has changed, however it was done, and
 // what has changed so far in the current one; nil where that is not known: the step is
-// still to come, or was done before the server started.
+// still to come, was skipped by a reset, or has changed very much and was done before
+// the server started.
 func (s *Session) Changes(stepID string) (*Changes, error) {
 	if s.stepIndex(stepID) < 0 {
 		return nil, &Problem{Code: CodeNoStep, Subject: stepID}
@@ -32,6 +34,31 @@ func (s *Session) Changes(stepID string) (*Changes, error) {
 		return &c, nil
 	}
 	return nil, nil
+}
+
+// maxChanges bounds what a session's record has of its steps' changes, in bytes.
+const maxChanges = 128 << 10
+
+// noteChanges keeps what the step that is done now has changed. The caller holds s.mu.
+func (s *Session) noteChanges(step string) {
+	c := between(s.since, s.now)
+	s.changes[step] = c
+	b, err := json.Marshal(c)
+	if err != nil {
+		s.log.Error("keep what a step has changed", "session", s.rec.ID, "step", step, "err", err)
+		return
+	}
+	size := len(b)
+	for _, kept := range s.rec.Changes {
+		size += len(kept)
+	}
+	if size > maxChanges {
+		return
+	}
+	if s.rec.Changes == nil {
+		s.rec.Changes = map[string]json.RawMessage{}
+	}
+	s.rec.Changes[step] = b
 }
 
 func between(a, b topo.Snapshot) Changes {

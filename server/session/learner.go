@@ -5,6 +5,7 @@ import (
 	"context"
 	"encoding/hex"
 	"encoding/json"
+	"errors"
 	"fmt"
 	"log/slog"
 	"slices"
@@ -447,10 +448,14 @@ func (s *Session) passed(step *labs.Step) {
 	})
 }
 
-// Hinted notes that the hint of the current step was opened. Codes: CodeNoStep,
-// CodeStepDone, CodeOutOfOrder.
+// Hinted notes that the hint of the current step was opened. A step that was done
+// meanwhile counts none. Codes: CodeNoStep, CodeOutOfOrder.
 func (s *Session) Hinted(stepID string) error {
-	if _, err := s.currentStep(stepID); err != nil {
+	_, err := s.currentStep(stepID)
+	if p, ok := errors.AsType[*Problem](err); ok && p.Code == CodeStepDone {
+		return nil
+	}
+	if err != nil {
 		return err
 	}
 	s.mu.Lock()

@@ -7,6 +7,7 @@ import (
 	"crypto/sha256"
 	"crypto/subtle"
 	"encoding/base64"
+	"encoding/json"
 	"errors"
 	"fmt"
 	"log/slog"
@@ -109,6 +110,8 @@ type record struct {
 	History     map[topo.NodeID]string `json:"history,omitempty"` // of the machines' shells in the world before
 	Ops         []topo.Placed          `json:"ops,omitempty"`     // of free play: what was done since the last reset
 	Learner     string                 `json:"learner,omitempty"` // whose progress this is; see learners
+	// Changes are those of the steps that were done, less what is very large.
+	Changes map[string]json.RawMessage `json:"changes,omitempty"`
 }
 
 // Session is one learner's way through one lab. It is safe for concurrent use.
@@ -192,8 +195,22 @@ func (s *Session) authorises(token string) bool {
 // ID is the session's public name.
 func (s *Session) ID() string { return s.rec.ID }
 
-// Language in which the session's texts are served.
-func (s *Session) Language() string { return s.rec.Language }
+// Speak has the session's hints told in another language from now on.
+func (s *Session) Speak(ctx context.Context, language string) (View, error) {
+	s.mu.Lock()
+	s.used()
+	if s.ended {
+		s.mu.Unlock()
+		return View{}, &Problem{Code: CodeNoSession}
+	}
+	s.rec.Language = language
+	l := s.lesson.Load()
+	s.lesson.Store(&lesson{l.lab, l.plan, l.plan.Text(language)})
+	s.tell()
+	rec, view := s.snapshotRecord(), s.makeView()
+	s.mu.Unlock()
+	return view, s.reg.save(ctx, rec)
+}
 
 // begin takes the turn, waiting for the action under way, and makes sure that
 // the world stands. The caller calls the returned end.
@@ -646,6 +663,7 @@ func (s *Session) Reset(ctx context.Context, stepID string) (View, error) {
 		} else {
 			delete(s.rec.Predictions, step.ID)
 			delete(s.changes, step.ID)
+			delete(s.rec.Changes, step.ID)
 		}
 	}
 	s.rec.Ops = nil
@@ -714,7 +732,7 @@ func (s *Session) snapshotRecord() record {
 	for k, v := range s.rec.Predictions {
 		rec.Predictions[k] = v
 	}
-	rec.History = maps.Clone(s.rec.History)
+	rec.History, rec.Changes = maps.Clone(s.rec.History), maps.Clone(s.rec.Changes)
 	rec.Lived = s.lived()
 	return rec
 }
@@ -921,7 +939,7 @@ func (s *Session) judge() (changed bool) {
 			}
 		}
 		s.passed(step)
-		s.changes[step.ID] = between(s.since, s.now)
+		s.noteChanges(step.ID)
 		s.since, s.begun, s.probes = s.now, time.Now(), nil
 	}
 	return changed

@@ -5,6 +5,7 @@ import (
 	"context"
 	"errors"
 	"log/slog"
+	"reflect"
 	"slices"
 	"testing"
 	"time"
@@ -115,6 +116,20 @@ func TestHintsFollowTheState(t *testing.T) {
 	}
 }
 
+func TestHintsAreToldInTheLanguageThatIsChosen(t *testing.T) {
+	s, _ := fresh(t, nil).create(t)
+	audience := watch(t, s)
+	english := s.View().Steps[0].Hint
+	v, err := s.Speak(t.Context(), "vi")
+	if err != nil || v.Language != "vi" || v.Steps[0].Hint == "" || v.Steps[0].Hint == english {
+		t.Fatalf("in Vietnamese: %+v, %v", v, err)
+	}
+	audience.until(func(told session.View) bool { return told.Steps[0].Hint == v.Steps[0].Hint })
+	if v = op(t, s, "ip netns add kontainer"); v.Language != "vi" {
+		t.Errorf("the next is told in %q", v.Language)
+	}
+}
+
 func TestPredictionsAreJudgedByTheState(t *testing.T) {
 	d := fresh(t, nil)
 	s, _ := d.create(t)
@@ -144,6 +159,13 @@ func TestRestart(t *testing.T) {
 	s, key := d.create(t)
 	op(t, s, "ip netns add kon")
 	op(t, s, "ip netns add by-hand")
+	if _, err := s.Speak(t.Context(), "ko"); err != nil {
+		t.Fatal(err)
+	}
+	before, err := s.Changes("namespace")
+	if err != nil || before == nil {
+		t.Fatalf("what the first step has changed: %v, %v", before, err)
+	}
 	if err := d.Close(); err != nil {
 		t.Fatal(err)
 	}
@@ -159,6 +181,12 @@ func TestRestart(t *testing.T) {
 	v, err := found.Refresh(t.Context())
 	if err != nil || v.Current != "cable" || !slices.Contains(v.Nodes, "host1/by-hand") {
 		t.Errorf("taken over: %+v %v", v, err)
+	}
+	if v.Language != "ko" {
+		t.Errorf("it spoke Korean, and speaks %q", v.Language)
+	}
+	if after, err := found.Changes("namespace"); err != nil || !reflect.DeepEqual(after, before) {
+		t.Errorf("what the first step has changed: %+v, %v; was %+v", after, err, before)
 	}
 	eventually(t, "the orphan is destroyed", func() bool { return !slices.Contains(d.worlds(t), "orphan") })
 	if _, err := d.Find(s.ID(), "another key"); !has(err, session.CodeNoSession) {

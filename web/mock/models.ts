@@ -1,6 +1,7 @@
 // The four models of the curriculum as commands, for the mock and for tests.
 import { sketch } from '../src/home/sketch';
-import type { FreeWorld, NodeKind, Probe } from '../src/wire';
+import { netnsOf } from '../src/snapshot';
+import type { FreeWorld, NodeKind, StepProbe } from '../src/wire';
 import { ToyWorld } from './world';
 
 export interface ModelStep {
@@ -9,7 +10,7 @@ export interface ModelStep {
   text: string;
   after?: string;
   do: [machine: string, command: string][];
-  probes?: Probe[];
+  probes?: StepProbe[];
   predict?: { question: string; options: { id: string; text: string }[]; answer: string };
 }
 
@@ -85,7 +86,11 @@ const slices = (all: [string, string][], size: number): ModelStep[] =>
     do: all.slice(i * size, (i + 1) * size),
   }));
 
-const ping = (from: string, to: string): Probe => ({ from, kind: 'ping', to, count: 3 });
+const ping = (from: string, to: string): StepProbe => {
+  const netns = netnsOf(from);
+  const command = `${netns && `ip netns exec ${netns} `}ping -c 3 -W 1 ${to}`;
+  return { from, kind: 'ping', to, count: 3, command };
+};
 
 export const models: Model[] = [
   {

@@ -38,7 +38,7 @@ class ToySession {
   steps: StepProgress[];
   readonly changes = new Map<string, StepChanges>();
   readonly model: Model;
-  readonly language: string;
+  language: string;
   readonly started = new Date().toISOString();
 
   constructor(model: Model, language: string) {
@@ -240,6 +240,9 @@ export function mockServer(): Plugin {
         sessions.delete(s.id);
         s.send({ type: 'ended', reason: '' });
         return [204, undefined];
+      case 'PUT language':
+        s.language = body.language ?? s.language;
+        return [200, s.tell()];
       case 'GET topology':
         return [200, s.world.snapshot()];
       case 'GET terminals':

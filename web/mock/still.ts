@@ -184,6 +184,7 @@ export function stillApi(a: Answers): Api {
     progress: () => tell(a.progress),
     forget: () => tell(undefined),
     session,
+    speak: session,
     end: () => tell(undefined),
     reset: session,
     apply: async () => ({ ...(await session()), revision: 1, probes: [] }),

@@ -16,6 +16,7 @@ import type {
   Progress,
   ResetTo,
   Session,
+  Spoken,
   StepChanges,
   Term,
 } from './wire';
@@ -39,6 +40,8 @@ export interface Api {
   progress(): Promise<Progress>;
   forget(): Promise<void>;
   session(id: string): Promise<Session>;
+  /** Has the session's hints told in another language. */
+  speak(id: string, language: string): Promise<Session>;
   end(id: string): Promise<void>;
   reset(id: string, step?: string): Promise<Session>;
   apply(id: string, step: string): Promise<Applied>;
@@ -79,6 +82,7 @@ export function httpApi(): Api {
     progress: () => call('GET', at('progress')),
     forget: () => call('DELETE', at('progress')),
     session: (id) => call('GET', session(id)),
+    speak: (id, language) => call('PUT', session(id, 'language'), { body: { language } satisfies Spoken }),
     end: (id) => call('DELETE', session(id)),
     reset: (id, step) =>
       call('POST', session(id, 'reset'), { body: (step ? { step } : {}) satisfies ResetTo }),
@@ -91,7 +95,9 @@ export function httpApi(): Api {
     op: (id, node, command) =>
       call('POST', session(id, 'ops'), { body: { node, command } satisfies Command }),
     exec: (id, node, argv) => call('POST', session(id, 'exec'), { body: { node, argv } satisfies Exec }),
-    probe: (id, probe) => call('POST', session(id, 'probes'), { body: probe }),
+    // A step's own probe knows its command; the request has no place for it.
+    probe: (id, { from, kind, to, count, size, dont_fragment }) =>
+      call('POST', session(id, 'probes'), { body: { from, kind, to, count, size, dont_fragment } }),
     streamUrl: (id) => socket(session(id, 'stream')),
     demoUrl: (what) => socket(at('demo', what)),
   };

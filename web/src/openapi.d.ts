@@ -142,6 +142,23 @@ export interface paths {
         patch?: never;
         trace?: never;
     };
+    "/api/v1/sessions/{id}/language": {
+        parameters: {
+            query?: never;
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        get?: never;
+        /** Have the hints told in another language */
+        put: operations["set-language"];
+        post?: never;
+        delete?: never;
+        options?: never;
+        head?: never;
+        patch?: never;
+        trace?: never;
+    };
     "/api/v1/sessions/{id}/ops": {
         parameters: {
             query?: never;
@@ -253,7 +270,7 @@ export interface paths {
         };
         get?: never;
         put?: never;
-        /** Note that the hint of the current step was opened */
+        /** Note that the hint of the current step was opened; of a step that was done meanwhile none counts */
         post: operations["open-hint"];
         delete?: never;
         options?: never;
@@ -602,6 +619,18 @@ export interface components {
             command: string;
             node: string;
         };
+        LabProbe: {
+            command: string;
+            /** Format: int64 */
+            count?: number;
+            dont_fragment?: boolean;
+            from: string;
+            /** @enum {string} */
+            kind: "ping" | "tcp" | "udp" | "http" | "dns" | "traceroute";
+            /** Format: int64 */
+            size?: number;
+            to: string;
+        };
         LabProgress: {
             /** @description the session can be gone on with, parked or not */
             alive: boolean;
@@ -635,7 +664,7 @@ export interface components {
             commands: components["schemas"]["LabCommand"][];
             id: string;
             predict?: components["schemas"]["PredictShown"];
-            probes?: components["schemas"]["Probe"][];
+            probes?: components["schemas"]["LabProbe"][];
             /** @description HTML, sanitised */
             text?: string;
             title: string;
@@ -643,6 +672,10 @@ export interface components {
         LabVariant: {
             id: string;
             title: string;
+        };
+        LanguageInputBody: {
+            /** @example id */
+            language: string;
         };
         LimitHit: {
             /** Format: int64 */
@@ -1578,6 +1611,75 @@ export interface operations {
             };
             /** @description Conflict */
             409: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["ErrorModel"];
+                };
+            };
+            /** @description Unprocessable Entity */
+            422: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["ErrorModel"];
+                };
+            };
+            /** @description Internal Server Error */
+            500: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["ErrorModel"];
+                };
+            };
+            /** @description Service Unavailable */
+            503: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["ErrorModel"];
+                };
+            };
+        };
+    };
+    "set-language": {
+        parameters: {
+            query?: never;
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        requestBody: {
+            content: {
+                "application/json": components["schemas"]["LanguageInputBody"];
+            };
+        };
+        responses: {
+            /** @description OK */
+            200: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["View"];
+                };
+            };
+            /** @description Unauthorized */
+            401: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["ErrorModel"];
+                };
+            };
+            /** @description Not Found */
+            404: {
                 headers: {
                     [name: string]: unknown;
                 };

@@ -206,7 +206,7 @@ export class Store {
     this.#language = language;
     await this.#do('session', async () => {
       try {
-        const session = await this.api.session(id);
+        const session = await this.#spoken(await this.api.session(id), language);
         const lab = await this.#readLab(session);
         if (visit !== this.#visit) return;
         this.session = session;
@@ -260,15 +260,24 @@ export class Store {
     });
   }
 
-  /** Reads the lab's texts again in another language. */
+  /** Reads the lab's texts again, and has the hints told, in another language. */
   async translate(language: string): Promise<void> {
     this.#language = language;
-    const session = this.session;
-    if (!session) return;
     await this.#inSession('lab', async () => {
-      const lab = await this.#readLab(session);
-      return () => (this.lab = lab);
+      let translated = (): void => undefined;
+      await this.#inLanguage(async (l) => {
+        if (!this.session) return;
+        const session = await this.#spoken(this.session, l);
+        const lab = await this.#readLab(session);
+        translated = () => ([this.session, this.lab] = [session, lab]);
+      });
+      return translated;
     });
+  }
+
+  /** The session, speaking a language. */
+  async #spoken(session: Session, language: string): Promise<Session> {
+    return session.language === language ? session : this.api.speak(session.id, language);
   }
 
   /** Does a step; where some of its commands were run one by one, the rest of it. */

@@ -59,6 +59,7 @@ function setUp(answers: Partial<Api> = {}) {
     progress: unexpected,
     forget: unexpected,
     session: () => Promise.resolve(session()),
+    speak: unexpected,
     end: unexpected,
     reset: unexpected,
     changes: unexpected,
@@ -191,6 +192,47 @@ test('a language that is chosen while labs are read is the one that they are sho
   expect(store.labs?.[0]?.title).toBe('ko');
 });
 
+describe('another language', () => {
+  const speaks = () =>
+    setUp({
+      speak: (_, language) => {
+        const steps = [{ id: 'first', state: 'todo' as const, hint: `${language}: try` }];
+        return Promise.resolve(session({ language, steps }));
+      },
+      lab: (_, _variant, language) => Promise.resolve({ ...lab, language }),
+    });
+
+  test('is that of the lab and of the hints', async () => {
+    const { store } = speaks();
+    await store.open('s1', 'en');
+    await store.translate('ko');
+    expect(store.lab?.language).toBe('ko');
+    expect(store.session?.language).toBe('ko');
+    expect(store.session?.steps[0]?.hint).toBe('ko: try');
+  });
+
+  test('that is chosen while one is read is the one that stays', async () => {
+    const { store } = speaks();
+    await store.open('s1', 'en');
+    await Promise.all([store.translate('ko'), store.translate('vi')]);
+    expect([store.lab?.language, store.session?.language]).toEqual(['vi', 'vi']);
+  });
+
+  test('is spoken by a session that was begun in one, and is not asked for twice', async () => {
+    const asked: string[] = [];
+    const { store } = setUp({
+      speak: (_, language) => {
+        asked.push(language);
+        return Promise.resolve(session({ language }));
+      },
+    });
+    await store.open('s1', 'id');
+    await store.translate('id');
+    expect(asked).toEqual(['id']);
+    expect(store.session?.language).toBe('id');
+  });
+});
+
 test('what was done is forgotten once the server has forgotten it', async () => {
   const done: Progress = {
     labs: [
@@ -299,7 +341,7 @@ describe('what goes wrong', () => {
 
 describe('a step whose commands are run one by one', () => {
   const commands = ['a', 'b', 'c'].map((command) => ({ node: 'host1', command }));
-  const ping = result('').probe;
+  const ping = { ...result('').probe, command: 'ping -c 1 -W 1 10.0.0.1' };
   const steps = [{ id: 'first', title: 'First', commands, probes: [ping] }];
   let asked: string[];
   const setUpStep = async (more: Partial<Api> = {}): Promise<Store> => {

@@ -63,6 +63,7 @@ export type Lessons = Hold<{
   LabSummary: Reads<wire.LabSummary, Server['Lab']>;
   LabVariant: Same<wire.LabSummary['variants'][number], Server['LabVariant']>;
   LabStep: Same<wire.Step, Server['LabStep']>;
+  LabProbe: Same<wire.StepProbe, Server['LabProbe']>;
   LabCommand: Same<wire.Command, Server['LabCommand']>;
   PredictShown: Same<NonNullable<wire.Step['predict']>, Server['PredictShown']>;
   PredictOption: Same<NonNullable<wire.Step['predict']>['options'][number], Server['PredictOption']>;
@@ -90,6 +91,7 @@ export type Asked = Hold<{
   CreateInputBody: Same<wire.NewSession, Server['CreateInputBody']>;
   Free: Same<wire.FreeWorld, Server['Free']>;
   ResetInputBody: Same<wire.ResetTo, Server['ResetInputBody']>;
+  LanguageInputBody: Same<wire.Spoken, Server['LanguageInputBody']>;
   PredictInputBody: Same<wire.Predicted, Server['PredictInputBody']>;
   OpInputBody: Same<wire.Command, Server['OpInputBody']>;
   ExecInputBody: Asks<wire.Exec, Server['ExecInputBody']>;

@@ -187,8 +187,13 @@ export interface Lab extends Omit<LabSummary, 'steps'> {
 export interface Step extends StepSummary {
   text?: string; // HTML, sanitised by the server
   after?: string; // likewise; what the step has shown
-  probes?: Probe[];
+  probes?: StepProbe[];
   predict?: { question: string; options: { id: string; text: string }[] };
+}
+
+/** A test of a step, and what a person types for it on the node's machine. */
+export interface StepProbe extends Probe {
+  command: string;
 }
 
 /** The world of a free play, as the learner wants it. */
@@ -283,6 +288,10 @@ export interface NewSession {
 /** The step to go back to; the first unless one is named. */
 export interface ResetTo {
   step?: string;
+}
+
+export interface Spoken {
+  language: string;
 }
 
 export interface Predicted {
