@@ -6,6 +6,7 @@ import (
 	"strings"
 
 	"github.com/klauspost/compress/gzhttp"
+	"github.com/klauspost/compress/gzip"
 )
 
 // page serves the built files; any other path gets index.html only at the root,
@@ -22,7 +23,8 @@ func page(files fs.FS) http.HandlerFunc {
 		}
 	}
 	// A classroom loads the page in one moment, often over one radio channel.
-	pack, err := gzhttp.NewWrapper(gzhttp.ContentTypes([]string{"text/html", "text/css", "text/javascript", "image/svg+xml"}))
+	pack, err := gzhttp.NewWrapper(gzhttp.EnableZstd(false), gzhttp.CompressionLevel(gzip.BestCompression),
+		gzhttp.ContentTypes([]string{"text/html", "text/css", "text/javascript", "image/svg+xml"}))
 	if err != nil {
 		panic("httpapi: the options of gzhttp: " + err.Error())
 	}
