@@ -1,5 +1,6 @@
 # make run   builds everything and starts it
 # make test  runs every test, as root
+# make wire  writes what the page must know of the server, after a change of what it tells
 .PHONY: run build page test check go-test lab-test browser-test clean bench
 
 export GOFLAGS ?= -trimpath
@@ -30,7 +31,6 @@ test:
 # What needs no privileges: formats, linters, the page's own tests.
 check: check-go check-page
 
-# What the page must know of the server: after a change of a type that is written as JSON.
 wire:
 	KABEL_WRITE_OPENAPI=1 go test -count=1 -run TestThePageHasTheServersTypes ./server/httpapi
 	cd web && npm run --silent wire

@@ -28,6 +28,7 @@ var requests = []struct {
 	{"GET", "/terminals", ""},
 	{"GET", "/terminals/{node}", ""},
 	{"POST", "/reset", "{}"},
+	{"PUT", "/language", `{"language":"ko"}`},
 	{"POST", "/steps/{step}/apply", ""},
 	{"GET", "/steps/{step}/changes", ""},
 	{"POST", "/steps/{step}/predict", `{"choice":"a"}`},

@@ -331,6 +331,11 @@ func (l *learners) recall(ctx context.Context, log *slog.Logger) error {
 
 // tendLearners keeps what is counted, until the registry closes.
 func (r *Registry) tendLearners() {
+	keep := func() {
+		if err := r.learners.flush(context.WithoutCancel(r.ctx)); err != nil {
+			r.log.Error("progress", "err", err)
+		}
+	}
 	for r.ctx.Err() == nil {
 		select {
 		case <-r.learners.wake:
@@ -339,16 +344,16 @@ func (r *Registry) tendLearners() {
 		select {
 		case <-time.After(flushEvery):
 		case <-r.ctx.Done():
-			for _, s := range r.all() {
-				s.mu.Lock()
-				s.spend()
-				s.mu.Unlock()
-			}
 		}
-		if err := r.learners.flush(context.WithoutCancel(r.ctx)); err != nil {
-			r.log.Error("progress", "err", err)
-		}
+		keep()
 	}
+	// Whenever the end came, also before the first turn, what was counted is kept.
+	for _, s := range r.all() {
+		s.mu.Lock()
+		s.spend()
+		s.mu.Unlock()
+	}
+	keep()
 }
 
 // --- what a session counts; the caller holds s.mu
