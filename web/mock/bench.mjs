@@ -1,4 +1,4 @@
-// Runs bench.ts as Vite would serve it.
+// Runs a file of this folder as Vite would serve it: bench.mjs FILE.
 import { createServer } from 'vite';
 
 const server = await createServer({
@@ -7,5 +7,5 @@ const server = await createServer({
   appType: 'custom',
   logLevel: 'error',
 });
-await server.ssrLoadModule('/mock/bench.ts');
+await server.ssrLoadModule(`/mock/${process.argv[2] ?? 'bench.ts'}`);
 await server.close();

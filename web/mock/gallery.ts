@@ -1,6 +1,6 @@
 // Every component in every state, for review: /mock/gallery.html in `npm run
-// mock`. ?section=…&theme=…&language=… links one of its pages. Two of them are
-// the whole page, home and in a lab, as it is with this data.
+// mock`. ?section=…&theme=…&language=… links one of its pages. Some are the
+// whole page, home and in labs, as it is with this data.
 import { mount, type Component } from 'svelte';
 import '../src/app.css';
 import { isLanguage, speech } from '../src/i18n/index.svelte';
@@ -21,7 +21,11 @@ const sections: Record<string, () => Promise<{ default: Component }>> = {
   terminals: () => import('./gallery/Shells.svelte'),
   worlds: () => import('./gallery/Worlds.svelte'),
 };
-const pages: Record<string, string> = { 'page-home': '#/', 'page-lab': `#/lab/${samples.lab.id}/lab` };
+const pages: Record<string, string> = {
+  'page-home': '#/',
+  'page-lab': `#/lab/${samples.lab.id}/lab`,
+  'page-busy': `#/lab/${samples.lab.id}/flood`,
+};
 
 const asked = new URLSearchParams(location.search);
 const chosen = {
@@ -39,8 +43,9 @@ const page = pages[chosen.section];
 const target = document.body;
 if (page !== undefined) {
   if (!location.hash) location.hash = page;
-  const session = samples.saying(samples.sessionOf(samples.lab, 3), 'cable', {});
-  const { lab, labs, progress, world: snapshot } = samples;
+  const session = samples.sessionOf(samples.lab, 3, chosen.section === 'page-busy' ? { id: 'flood' } : {});
+  const { lab, labs, progress } = samples;
+  const snapshot = chosen.section === 'page-busy' ? samples.crowded : samples.world;
   mount(App, { target, props: { store: storeOf({}, { lab, labs, progress, session, snapshot }) } });
 } else {
   const load = sections[chosen.section] ?? sections.controls;

@@ -5,6 +5,7 @@ import type {
   Lab,
   LabProgress,
   LabSummary,
+  NodeKind,
   ProbeResult,
   Problem,
   Session,
@@ -13,6 +14,7 @@ import type {
   StepProgress,
 } from '../src/wire';
 import { build, models, type Model } from './models';
+import { container, many, on, scene } from './scenes';
 
 const at = '2026-03-02T09:30:00Z';
 
@@ -324,3 +326,36 @@ export const demoSession: Session = {
   steps: [{ id: 'ping', state: 'done' }],
   nodes: [],
 };
+
+// ---- a world that is busy
+
+const crowd = 9; // hosts, with ten namespaces each
+
+/** A hundred nodes: hosts on a switch, with namespaces on a bridge each. */
+export const crowded: Snapshot = scene(
+  [...many(crowd, (i): [string, NodeKind] => [`host${i + 1}`, 'host']), ['sw', 'switch']],
+  many(crowd, (i): [string, string] => [`host${i + 1}:eth0`, `sw:port${i + 1}`]),
+  many(crowd, (i) =>
+    on(`host${i + 1}`, 'ip link add br0 type bridge', ...many(10, (k) => container(k, 'br0')).flat()),
+  ).flat(),
+);
+
+/** The nth packet of that world: from one namespace to the next on its host. */
+export function passing(n: number): Row {
+  const [host, from] = [`host${(n % crowd) + 1}`, n % 10];
+  const to = (from + 1) % 10;
+  const places: [string, string, boolean][] = [
+    [`${host}/c${from}`, `w${from}`, true],
+    [host, `v${from}`, false],
+    [host, `v${to}`, true],
+    [`${host}/c${to}`, `w${to}`, false],
+  ];
+  const at = n * 250;
+  const seen = places.map(([node, link, out], i) => {
+    const no = n * places.length + i;
+    return { no, node, link, out, at: at + i * 7, length: 98, ...(i > 0 && { after: no - 1 }) };
+  });
+  const ends = { source: `172.20.0.${from + 1}`, destination: `172.20.0.${to + 1}` };
+  const about = { protocol: 'ICMP', info: `echo request id=1 seq=${n}`, length: 98 };
+  return { id: n + 1, at, ...ends, ...about, state: 'delivered', sightings: seen };
+}

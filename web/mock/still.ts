@@ -24,6 +24,8 @@ interface Manner {
   packets?: ServerMessage[];
   /** Nobody answers, or the answer is no. */
   refuses?: Problem | 'silence' | 'cut';
+  /** Packets that come every second, without end. */
+  flood?: number;
   /** What the shell has shown. */
   shown?: string;
   exit?: number;
@@ -45,6 +47,7 @@ const batch = (rows: Row[], lost = { kernel: 0, host: 0, hub: 0, viewer: 0 }): S
 
 const manners: Record<string, Manner> = {
   lab: { packets: [start, batch(samples.rows)], shown: samples.shell },
+  flood: { packets: [start], flood: 4000 },
   quiet: { packets: [start], shown: samples.prompt },
   lossy: {
     packets: [start, batch(samples.rows, { kernel: 12, host: 3, hub: 40, viewer: 7 })],
@@ -106,8 +109,17 @@ class StillSocket extends EventTarget {
     this.onmessage?.({ data });
   }
 
+  /** As many rows as should have come by now, ten times a second. */
+  #flood(rate: number, since: number, sent: number): void {
+    if (this.readyState === StillSocket.CLOSED) return;
+    const due = Math.floor(((performance.now() - since) / 1000) * rate);
+    const rows = Array.from({ length: due - sent }, (_, i) => samples.passing(sent + i));
+    if (rows.length > 0) this.#say(JSON.stringify({ ...batch(rows), seq: due }));
+    setTimeout(() => this.#flood(rate, since, due), 100);
+  }
+
   #answer(): void {
-    const { packets = [], refuses, shown = '', exit } = mannerOf(this.#url.pathname);
+    const { packets = [], refuses, flood, shown = '', exit } = mannerOf(this.#url.pathname);
     const terminal = /\/terminals\/([^/]+)$/.exec(this.#url.pathname)?.[1];
     if (this.readyState === StillSocket.CLOSED || refuses === 'silence') return;
     if (refuses) {
@@ -119,6 +131,7 @@ class StillSocket extends EventTarget {
     this.onopen?.();
     if (terminal === undefined) {
       for (const m of packets) this.#say(JSON.stringify(m));
+      if (flood) this.#flood(flood, performance.now(), 0);
       return;
     }
     const id = this.#url.searchParams.get('terminal') ?? `t-${terminal}`;
@@ -131,6 +144,8 @@ class StillSocket extends EventTarget {
 
 function stillFetch(url: string): Response {
   const { refuses } = mannerOf(url);
+  if (typeof refuses === 'object') return Response.json(refuses, { status: refuses.status ?? 400 });
+  if (refuses) return new Response('', { status: 503 });
   const asked = /\/packets\/(\d+)$/.exec(url)?.[1];
   if (asked !== undefined) {
     if (Number(asked) === samples.forgotten) return new Response('', { status: 404 });
@@ -139,8 +154,6 @@ function stillFetch(url: string): Response {
     const packet: Packet = { no: Number(asked), ...place, data, layers: pingLayers };
     return Response.json(packet);
   }
-  if (typeof refuses === 'object') return Response.json(refuses, { status: refuses.status ?? 400 });
-  if (refuses) return new Response('', { status: 503 });
   return Response.json([]);
 }
 
