@@ -42,6 +42,9 @@ const (
 	// demoCalm is how long all is well, demoTrouble how long something is broken.
 	demoCalm    = 10 * time.Second
 	demoTrouble = 6 * time.Second
+	// demoPatience is how long a step may take to be done, demoLook how often it is looked.
+	demoPatience = 5 * time.Second
+	demoLook     = 50 * time.Millisecond
 	// demoBuilds is how many of the steps build; behind them, each that breaks
 	// something is followed by the one that repairs it.
 	demoBuilds = 4
@@ -265,17 +268,36 @@ func (d *demo) round(ctx context.Context, s *Session) error {
 		if err := s.wait(ctx, pause); err != nil {
 			return err
 		}
-		out, err := s.Apply(ctx, step.ID)
-		if err != nil {
+		if _, err := s.Apply(ctx, step.ID); err != nil {
 			return fmt.Errorf("step %s: %w", step.ID, err)
 		}
-		if out.View.Current == step.ID {
+		done, err := s.passes(ctx, step.ID)
+		if err != nil {
+			return err
+		}
+		if !done {
 			// A ping was lost where none should be: the machine is very busy.
 			s.log.Warn("the demo begins anew: a step was not done", "step", step.ID)
 			break
 		}
 	}
 	return s.wait(ctx, demoCalm)
+}
+
+// passes waits until a step is done: the pings that cross meanwhile hold up the
+// checks for as long as they are under way.
+func (s *Session) passes(ctx context.Context, step string) (bool, error) {
+	for range demoPatience / demoLook {
+		if s.View().Current != step {
+			return true, nil
+		}
+		select {
+		case <-time.After(demoLook):
+		case <-ctx.Done():
+			return false, ctx.Err()
+		}
+	}
+	return false, nil
 }
 
 // flow sends a probe once a second while somebody is there. One that fails takes
