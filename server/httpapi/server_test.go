@@ -11,6 +11,7 @@ import (
 	"net/http/httptest"
 	"net/url"
 	"strings"
+	"sync"
 	"testing"
 	"testing/fstest"
 
@@ -32,9 +33,12 @@ type api struct {
 	c   *http.Client
 }
 
+// builtIn loads the labs once: a catalog does not change.
+var builtIn = sync.OnceValues(labs.BuiltIn)
+
 func newAPI(t *testing.T, change ...func(*session.Options)) *api {
 	t.Helper()
-	catalog, err := labs.BuiltIn()
+	catalog, err := builtIn()
 	if err != nil {
 		t.Fatal(err)
 	}

@@ -7,6 +7,7 @@ import (
 	"log/slog"
 	"reflect"
 	"slices"
+	"sync"
 	"testing"
 	"time"
 
@@ -28,9 +29,12 @@ type desk struct {
 	records *session.Memory
 }
 
+// builtIn loads the labs once: a catalog does not change.
+var builtIn = sync.OnceValues(labs.BuiltIn)
+
 func open(t *testing.T, model *host.Model, records *session.Memory, change func(*session.Options)) *desk {
 	t.Helper()
-	catalog, err := labs.BuiltIn()
+	catalog, err := builtIn()
 	if err != nil {
 		t.Fatal(err)
 	}
