@@ -46,7 +46,7 @@ async function openTerminal(page: Page): Promise<void> {
 /** A shell comes onto its screen by the clock of the terminal. */
 async function shellsShown(page: Page): Promise<void> {
   const lit = page.locator('.sheet:not([hidden]) .xterm-rows').filter({ hasText: 'unreachable' });
-  await expect.poll(() => lit.count(), { timeout: 20_000 }).toBe(9);
+  await expect.poll(() => lit.count(), { timeout: 60_000 }).toBe(9);
 }
 
 const pages: [name: string, section: string, act?: Picture['act']][] = [
