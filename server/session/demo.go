@@ -74,6 +74,7 @@ type performance struct {
 	err     error         // why it can't; for those who have seen ready
 	// Guarded by the demo's mu.
 	viewers, packets int
+	gaveWay          bool        // to a learner
 	linger           *time.Timer // runs while nobody is there
 }
 
@@ -213,6 +214,19 @@ func (d *demo) forget(p *performance) {
 	}
 }
 
+// giveWay ends the performance, if there is one, for a learner who needs its place.
+func (d *demo) giveWay() bool {
+	d.mu.Lock()
+	defer d.mu.Unlock()
+	p := d.now
+	if p == nil {
+		return false
+	}
+	p.gaveWay = true
+	d.forget(p)
+	return true
+}
+
 // perform plays the lab over and over until ctx ends or something goes wrong.
 func (d *demo) perform(ctx context.Context, p *performance) {
 	s := p.session
@@ -237,6 +251,9 @@ func (d *demo) perform(ctx context.Context, p *performance) {
 	}
 	d.mu.Lock()
 	d.forget(p)
+	if p.gaveWay {
+		why = DemoFull
+	}
 	d.mu.Unlock()
 	last, cancel := context.WithTimeout(context.WithoutCancel(ctx), 30*time.Second)
 	defer cancel()

@@ -233,7 +233,7 @@ func TestTheDemosPackets(t *testing.T) {
 	})
 }
 
-func TestTheDemoTakesAPlace(t *testing.T) {
+func TestTheDemoGivesItsPlaceToALearner(t *testing.T) {
 	d := fresh(t, func(o *session.Options) { o.MaxSessions = 1 })
 	s, _ := d.create(t)
 	if _, _, err := d.WatchDemo(t.Context()); err == nil || session.DemoReason(err) != session.DemoFull {
@@ -242,9 +242,16 @@ func TestTheDemoTakesAPlace(t *testing.T) {
 	if err := d.Delete(t.Context(), s); err != nil {
 		t.Fatal(err)
 	}
-	defer d.spectate(t).leave()
+	a := d.spectate(t)
+	defer a.leave()
+	d.create(t)
+	for what := ""; what != session.DemoFull; {
+		if what = a.next(); what == session.EndDeleted || what == session.DemoUnavailable {
+			t.Fatalf("the demo ended: %s", what)
+		}
+	}
 	if _, _, err := d.Create(t.Context(), "one-namespace", "", "en"); !has(err, session.CodeFull) {
-		t.Errorf("a learner beside the demo: %v", err)
+		t.Errorf("a second learner: %v", err)
 	}
 }
 

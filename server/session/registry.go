@@ -287,7 +287,7 @@ func (r *Registry) Create(ctx context.Context, lab, variant, language string) (s
 	if lab == labs.Demo {
 		return nil, "", &Problem{Code: CodeNoLab, Subject: lab} // it is everybody's
 	}
-	if full := r.full(); full != nil {
+	if full := r.full(); full != nil && !r.demo.giveWay() {
 		return nil, "", full
 	}
 	if l := r.Labs().Lab(lab); l != nil && l.Personal() && variant == labs.Personal {
