@@ -87,6 +87,27 @@ test('a step is done by keyboard alone, and the keyboard is never lost', async (
   await page.getByTestId('inspector').waitFor();
   expect(await held(page)).toBe('node-host1/kon');
 
+  // Along a cable: C goes to it, and again to its other end; it is chosen as a thing of its own.
+  const cable = 'cable-item-host1:veth1=host1:veth2';
+  await go(page, 'link-host1:veth1', 'ArrowUp');
+  await go(page, cable, 'c');
+  expect(await page.getByTestId(cable).getAttribute('aria-label')).toBe(
+    'cable from host1 veth1 to host1 veth2, down',
+  );
+  expect(await page.locator('.ring').count()).toBeGreaterThan(0);
+  await page.keyboard.press('Enter');
+  await page.locator('[data-testid="inspector"][data-of="host1:veth1=host1:veth2"]').waitFor();
+  expect(await held(page)).toBe(cable);
+  await go(page, 'link-host1:veth2', 'c');
+  expect(await page.locator('.ring').count()).toBe(0);
+  expect(await page.getByTestId('topology-said').textContent()).toBe('veth2 on host1');
+
+  // What has the keyboard is deleted: it goes to what is nearest.
+  await go(page, cable, 'ArrowRight');
+  await page.keyboard.press('Delete');
+  await page.getByTestId('link-host1:veth1').waitFor({ state: 'detached' });
+  await expect.poll(() => held(page)).toBe('node-host1');
+
   // A menu gives the keyboard back to what opened it.
   await go(page, 'view', 'Shift+Tab');
   await page.keyboard.press('Enter');

@@ -19,7 +19,7 @@ const painted = [
 ] as const;
 
 /** What one does with the picture, and what moves in it, is no part of it. */
-const left = '.reach, .hit, .glow, .chosen, .traffic, .ground, .hands, defs, title';
+const left = '.reach, .hit, .glow, .chosen, .ring, .place, .traffic, .ground, .hands, defs, title';
 
 /** The picture as it is now drawn, whole, with its colours resolved and its fonts inside. */
 export async function standAlone(

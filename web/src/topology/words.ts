@@ -1,7 +1,9 @@
 import { t } from '../i18n/index.svelte';
 import { isHidden, linkState, netnsOf, splitLink } from '../snapshot';
+import type { LinkId } from '../wire';
 import type { Notice } from './notices';
-import type { Item, NodeItem } from './picture';
+import type { Cable, Item, NodeItem } from './picture';
+import { across } from './walk';
 
 export function noticeText(n: Notice): string {
   if (n.kind === 'forwarding') return t('topology.forwarding');
@@ -32,4 +34,24 @@ export function nameOf(i: Item): string {
   if (i.link.master) parts.push(t('link.master', { master: i.link.master }));
   if (i.link.peer) parts.push(t('link.cable', splitLink(i.link.peer)));
   return parts.join(', ');
+}
+
+/** What a screen reader says of a cable that one comes to from one of its ends. */
+export function cableName(c: Cable, from: LinkId): string {
+  const end = (id: LinkId): string => {
+    const { node, name } = splitLink(id);
+    return `${node} ${name}`;
+  };
+  const state = t(c.up ? 'link.up' : 'link.down');
+  switch (c.kind) {
+    case 'veth':
+    case 'wire':
+      return t('cable.between', { a: end(from), b: end(across(c, from)), state });
+    case 'tunnel':
+      return t('cable.tunnel', { label: c.label, a: end(from), b: end(across(c, from)), state });
+    case 'port-of': // the bridge is the first of its ends
+      return t('cable.port-of', { a: end(c.ends[1]), b: end(c.ends[0]), state });
+    default:
+      return t(`cable.${c.kind}`, { a: end(c.ends[0]), b: end(c.ends[1]), state });
+  }
 }
