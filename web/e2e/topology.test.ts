@@ -51,6 +51,9 @@ test('the network is read as text, heard when it changes, and taken away as a fi
     .locator('[data-testid="cable-veth host1/kon:veth2 host1:veth1"] + .reach')
     .dispatchEvent('click');
   await inspector.getByText('Nothing passes: veth1 on host1 is down.').waitFor();
+  // Each value of either end with the command that shows it.
+  await inspector.getByText('ip -n kon -d link show dev veth2').first().waitFor();
+  await inspector.getByText('ip -d link show dev veth1').first().waitFor();
   await call(key, 'POST', `${path}/ops`, { node: 'host1', command: 'ip link set veth1 up' });
   await inspector.locator('.fresh0, .fresh1', { hasText: 'up, no signal' }).waitFor();
   expect(faults).toEqual([]);
