@@ -6,7 +6,7 @@ import { serveIn, type Served } from './served';
 
 const seconds = 10;
 
-/** The times between frames in ms, sorted. */
+/** The times between frames in ms, sorted; what they cost is printed. */
 async function frames(served: Served, section: string | null): Promise<number[]> {
   const page = await served.page({ viewport: { width: 1440, height: 900 } });
   if (section !== null) {
@@ -14,6 +14,11 @@ async function frames(served: Served, section: string | null): Promise<number[]>
     await page.getByTestId('packets-toggle').click();
     await page.locator('[data-testid^=packets-row-]').first().waitFor();
   }
+  const cdp = await page.context().newCDPSession(page);
+  await cdp.send('Performance.enable');
+  const spent = async (): Promise<Map<string, number>> =>
+    new Map((await cdp.send('Performance.getMetrics')).metrics.map((m) => [m.name, m.value]));
+  const before = await spent();
   const times = await page.evaluate(
     (ms) =>
       new Promise<number[]>((done) => {
@@ -27,6 +32,15 @@ async function frames(served: Served, section: string | null): Promise<number[]>
         requestAnimationFrame((first) => requestAnimationFrame(step(first)));
       }),
     seconds * 1000,
+  );
+  const after = await spent();
+  const share = (name: string): string => {
+    const s = (after.get(name) ?? 0) - (before.get(name) ?? 0);
+    return `${((100 * s) / seconds).toFixed(0)} %`;
+  };
+  console.log(
+    `${section ?? 'empty page'}: ${String(times.length)} frames; the page's thread: ${share('TaskDuration')}, ` +
+      `of it script ${share('ScriptDuration')}, styles ${share('RecalcStyleDuration')}, layout ${share('LayoutDuration')}`,
   );
   const kept = section === null ? '' : ((await page.getByTestId('packets-count').textContent()) ?? '').trim();
   if (kept) console.log(`kept after ${String(seconds)} s: ${kept}`);

@@ -90,6 +90,7 @@ class StillSocket extends EventTarget {
   onmessage: ((e: { data: unknown }) => void) | null = null;
   onclose: (() => void) | null = null;
   readonly #url: URL;
+  #worker: Worker | null = null;
 
   constructor(url: string | URL) {
     super();
@@ -103,19 +104,17 @@ class StillSocket extends EventTarget {
 
   close(): void {
     this.readyState = StillSocket.CLOSED;
+    this.#worker?.terminate();
   }
 
   #say(data: unknown): void {
     this.onmessage?.({ data });
   }
 
-  /** As many rows as should have come by now, ten times a second. */
-  #flood(rate: number, since: number, sent: number): void {
-    if (this.readyState === StillSocket.CLOSED) return;
-    const due = Math.floor(((performance.now() - since) / 1000) * rate);
-    const rows = Array.from({ length: due - sent }, (_, i) => samples.passing(sent + i));
-    if (rows.length > 0) this.#say(JSON.stringify({ ...batch(rows), seq: due }));
-    setTimeout(() => this.#flood(rate, since, due), 100);
+  #flood(rate: number): void {
+    this.#worker = new Worker(new URL('./flood.ts', import.meta.url), { type: 'module' });
+    this.#worker.onmessage = (e: MessageEvent<string>) => this.#say(e.data);
+    this.#worker.postMessage(rate);
   }
 
   #answer(): void {
@@ -131,7 +130,7 @@ class StillSocket extends EventTarget {
     this.onopen?.();
     if (terminal === undefined) {
       for (const m of packets) this.#say(JSON.stringify(m));
-      if (flood) this.#flood(flood, performance.now(), 0);
+      if (flood) this.#flood(flood);
       return;
     }
     const id = this.#url.searchParams.get('terminal') ?? `t-${terminal}`;

@@ -3,10 +3,11 @@ import { Feed } from '../packets/feed';
 import { everything } from '../packets/listing';
 import type { RowListener } from '../packets/packets.svelte';
 import type { Row, ServerMessage } from '../packets/protocol';
+import CableReach from '../packets/CableReach.svelte';
 import Traffic from '../packets/Traffic.svelte';
 import type { Passing } from '../packets/watch.svelte';
 
-export const parts = { Traffic };
+export const parts = { CableReach, Traffic };
 
 const keptRows = 200;
 // Enough to follow; what IPv6 says to itself would cover it.

@@ -11,6 +11,9 @@ import { socketUrl, type FilterError, type Lost, type Row, type ServerMessage } 
 export type RowListener = (row: Row, was: Row | undefined, newest: number) => void;
 
 const mostWaiting = 5000; // rows
+// Nobody reads a list that changes with each frame: where more rows than that come
+// between two frames, it waits so many ms, and what moves beside it stays smooth.
+const flood = { rows: 8, pause: 200 };
 
 const nothingLost: Lost = { kernel: 0, host: 0, hub: 0, viewer: 0 };
 
@@ -44,6 +47,9 @@ export class Packets {
   #unsaid = false; // because there was no connection
   #waiting: { rows: Row[]; gap: number }[] = []; // for the next frame
   #waitingRows = 0;
+  #unseen = { rows: 0, arrived: 0 }; // what the journal has and the list does not show
+  #shownAt = -Infinity; // ms
+  #later: ReturnType<typeof setTimeout> | undefined;
   readonly #listeners = new Set<RowListener>();
 
   constructor(
@@ -115,6 +121,7 @@ export class Packets {
   }
 
   close(): void {
+    clearTimeout(this.#later);
     this.rest();
     this.#listeners.clear();
   }
@@ -170,6 +177,7 @@ export class Packets {
   #show(view: View): void {
     this.view = view;
     this.#listing = new Listing(view, this.#journal.entries);
+    this.reveal();
     this.arrived = 0;
     this.#version++;
   }
@@ -231,9 +239,23 @@ export class Packets {
       for (const { protocol } of rows) seen.add(protocol);
       const changes = this.#journal.apply(rows, gap);
       for (const e of changes.dropped) if ('row' in e) this.unfolded.delete(e.row.id);
-      this.arrived += this.#listing.follow(changes);
+      this.#unseen.rows += rows.length;
+      this.#unseen.arrived += this.#listing.follow(changes);
     }
     if (seen.size > this.protocols.length) this.protocols = [...seen];
+    const wait = this.#shownAt + flood.pause - performance.now();
+    if (this.#unseen.rows <= flood.rows || wait <= 0) this.reveal();
+    else this.#later ??= setTimeout(() => this.reveal(), wait);
+  }
+
+  /** Has the list show all that came. */
+  reveal(): void {
+    clearTimeout(this.#later);
+    this.#later = undefined;
+    this.#shownAt = performance.now();
+    if (this.#unseen.rows === 0) return;
+    this.arrived += this.#unseen.arrived;
+    this.#unseen = { rows: 0, arrived: 0 };
     this.#version++;
   }
 

@@ -223,6 +223,39 @@ describe('between two frames', () => {
     draw();
     expect(ids()).toEqual([7]);
   });
+  describe('in a flood', () => {
+    const flood = (seq: number, first: number): void =>
+      FakeSocket.last.say(batch(seq, ...Array.from({ length: 9 }, (_, i) => row(first + i))));
+    beforeEach(draw);
+
+    test('the list changes less often, and shows all when it is over', async () => {
+      flood(3, 3);
+      draw();
+      flood(4, 12);
+      draw();
+      expect(packets.arrived).toBe(2);
+      await vi.advanceTimersByTimeAsync(200);
+      expect(packets.arrived).toBe(20);
+    });
+    test('what moves hears of each row with the next frame', () => {
+      const heard: number[] = [];
+      packets.listen((r) => heard.push(r.id));
+      flood(3, 3);
+      draw();
+      expect(heard).toHaveLength(9);
+    });
+    test('who scrolls or chooses sees all that came', () => {
+      flood(3, 3);
+      draw();
+      packets.reveal();
+      expect(packets.arrived).toBe(11);
+    });
+    test('few rows are shown at once', () => {
+      FakeSocket.last.say(batch(3, row(3)));
+      draw();
+      expect(packets.arrived).toBe(3);
+    });
+  });
   test('of a page that nobody sees not more than so many wait', () => {
     FakeSocket.last.say(batch(3, ...Array.from({ length: 6000 }, (_, i) => row(i + 3))));
     expect(ids()).toHaveLength(6002);

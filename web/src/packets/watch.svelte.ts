@@ -7,12 +7,8 @@ import type { Packets } from './packets.svelte';
 export type Passing = Pick<Packets, 'listen' | 'view'>;
 
 interface TrafficParts {
-  Traffic: Component<{
-    packets: Passing;
-    picture: Picture;
-    zoom: number;
-    choose: (cable: Cable) => void;
-  }>;
+  Traffic: Component<{ packets: Passing; picture: Picture; zoom: number }>;
+  CableReach: Component<{ packets: Passing; picture: Picture; choose: (cable: Cable) => void }>;
 }
 
 /** What of the pane is loaded when it is first opened. */
