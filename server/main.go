@@ -153,7 +153,7 @@ func serve(ctx context.Context, c settings, stdout io.Writer, log *slog.Logger) 
 	if !built {
 		log.Warn("this program was built without its page; see README")
 	}
-	handler := httpapi.New(httpapi.Options{Sessions: sessions, Page: page, Log: log, Version: version()})
+	handler := httpapi.New(httpapi.Options{Sessions: sessions, Page: page, Log: log, Version: version(), Draft: c.follow != nil})
 	listener, err := (&net.ListenConfig{}).Listen(ctx, "tcp", c.addr)
 	if err != nil {
 		return err

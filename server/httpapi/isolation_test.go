@@ -37,6 +37,7 @@ var requests = []struct {
 	{"POST", "/exec", `{"node":"host1","argv":["ip","netns","add","intruder"]}`},
 	{"POST", "/probes", `{"from":"host1","kind":"ping","to":"127.0.0.1"}`},
 	{"GET", "/packets", ""},
+	{"GET", "/lab", ""},
 	{"GET", "/packets/{no}", ""},
 	{"GET", "/capture.pcapng", ""},
 	{"DELETE", "/terminals/{node}", ""},

@@ -152,6 +152,7 @@ type mine struct {
 func (s *Server) routes() {
 	huma.Register(s.api, huma.Operation{OperationID: "list-labs", Method: http.MethodGet, Path: "/api/v1/labs", Summary: "All labs, in teaching order"}, s.listLabs)
 	huma.Register(s.api, huma.Operation{OperationID: "get-lab", Method: http.MethodGet, Path: "/api/v1/labs/{lab}", Summary: "One lab with its texts", Errors: []int{404}}, s.getLab)
+	huma.Register(s.api, huma.Operation{OperationID: "get-catalogue", Method: http.MethodGet, Path: "/api/v1/catalogue", Summary: "Labs that could not be loaded, and whether labs are being edited"}, s.catalogue)
 	huma.Register(s.api, huma.Operation{OperationID: "get-glossary", Method: http.MethodGet, Path: "/api/v1/glossary", Summary: "The terms that lab texts mark with <dfn data-term>, explained"}, s.glossary)
 	huma.Register(s.api, huma.Operation{OperationID: "create-session", Method: http.MethodPost, Path: "/api/v1/sessions", Summary: "Start a lab or free play; answers when the world stands",
 		DefaultStatus: http.StatusCreated, Errors: []int{404, 503}}, s.createSession)
@@ -167,6 +168,7 @@ func (s *Server) routes() {
 			Security: []map[string][]string{{"token": {}}}, Middlewares: huma.Middlewares{s.authorise}, Errors: append([]int{401, 404, 503}, errs...)}
 	}
 	huma.Register(s.api, own("get-session", http.MethodGet, "", "The session as it is now"), s.getSession)
+	huma.Register(s.api, own("get-session-lab", http.MethodGet, "/lab", "The session's lab with its texts, which may be older than the one that is begun now"), s.sessionLab)
 	del := own("delete-session", http.MethodDelete, "", "End the session and its world")
 	del.DefaultStatus = http.StatusNoContent
 	huma.Register(s.api, del, s.deleteSession)
@@ -325,6 +327,16 @@ func (s *Server) createSession(ctx context.Context, in *createInput) (*createOut
 func (s *Server) getSession(ctx context.Context, _ *mine) (*body[session.View], error) {
 	v, err := current(ctx).Refresh(ctx)
 	return answer(s, ctx, v, err)
+}
+
+type sessionLabInput struct {
+	mine
+	Language string `header:"Accept-Language" maxLength:"200"`
+}
+
+func (s *Server) sessionLab(ctx context.Context, in *sessionLabInput) (*body[Lab], error) {
+	l, plan := current(ctx).Lab()
+	return answer(s, ctx, showLab(l, plan, labs.Negotiate(in.Language)), nil)
 }
 
 func (s *Server) deleteSession(ctx context.Context, _ *mine) (*struct{}, error) {

@@ -36,6 +36,8 @@ type Options struct {
 	Log  *slog.Logger
 	// Version is told in the OpenAPI document.
 	Version string
+	// Draft: who looks edits the labs, and may see what is wrong with them.
+	Draft bool
 }
 
 // Server is the HTTP face. It is an http.Handler.
@@ -44,13 +46,14 @@ type Server struct {
 	api      huma.API
 	sessions *session.Registry
 	log      *slog.Logger
+	draft    bool
 	requests *prometheus.HistogramVec
 	viewers  prometheus.Gauge
 }
 
 // New builds the routes.
 func New(o Options) *Server {
-	s := &Server{sessions: o.Sessions, log: o.Log}
+	s := &Server{sessions: o.Sessions, log: o.Log, draft: o.Draft}
 	reg := s.metrics()
 	r := chi.NewRouter()
 	r.Use(middleware.RequestSize(MaxBody), s.measure, s.recoverPanic, secure)

@@ -127,7 +127,7 @@ type Options struct {
 // Registry is all the sessions of a server.
 type Registry struct {
 	host    host.Host
-	labs    atomic.Pointer[labs.Catalog]
+	labs    atomic.Pointer[edition]
 	records Records
 	log     *slog.Logger
 	max     int
@@ -149,7 +149,7 @@ type Registry struct {
 // still live, and destroys worlds that belong to nobody.
 func Open(ctx context.Context, o Options) (*Registry, error) {
 	r := &Registry{host: o.Host, records: o.Records, log: o.Log, max: o.MaxSessions, idle: o.Idle, total: o.Total, sessions: map[string]*Session{}}
-	r.labs.Store(o.Labs)
+	r.labs.Store(newEdition(o.Labs))
 	if r.max == 0 {
 		r.max = 300
 	}
@@ -245,7 +245,7 @@ func (r *Registry) newSession(rec record) (*Session, error) {
 }
 
 // Labs is the catalogue.
-func (r *Registry) Labs() *labs.Catalog { return r.labs.Load() }
+func (r *Registry) Labs() *labs.Catalog { return r.labs.Load().Catalog }
 
 // Host is where the worlds are.
 func (r *Registry) Host() host.Host { return r.host }

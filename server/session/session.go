@@ -192,6 +192,14 @@ func (s *Session) authorises(token string) bool {
 	return subtle.ConstantTimeCompare(s.rec.TokenHash, hashToken(token)) == 1
 }
 
+// Lab is what the session teaches, and how: where the lab can't be taught any more
+// as it is now, or names were drawn for the session, that is not what Registry.Plan
+// tells.
+func (s *Session) Lab() (*labs.Lab, *labs.Plan) {
+	l := s.lesson.Load()
+	return l.lab, l.plan
+}
+
 // ID is the session's public name.
 func (s *Session) ID() string { return s.rec.ID }
 

@@ -4,6 +4,7 @@ import (
 	"reflect"
 	"slices"
 	"strings"
+	"time"
 
 	"kabel/labs"
 )
@@ -12,11 +13,27 @@ import (
 // again, or, with Mistakes, the lab stays as it was until they are corrected.
 type Lesson struct{ Mistakes []string }
 
+// edition is the catalogue that is taught, and since when.
+type edition struct {
+	*labs.Catalog
+	since string
+}
+
+func newEdition(c *labs.Catalog) *edition {
+	return &edition{c, time.Now().UTC().Format(time.RFC3339Nano)}
+}
+
+// Edition is the catalogue, with a word that no other edition of it has.
+func (r *Registry) Edition() (*labs.Catalog, string) {
+	e := r.labs.Load()
+	return e.Catalog, e.since
+}
+
 // Teach replaces the labs, for an author who edits one. Sessions follow and keep
 // their worlds. Where the lab would now have built another world up to here, the
 // session is stale until it is reset.
 func (r *Registry) Teach(c *labs.Catalog) {
-	r.labs.Store(c)
+	r.labs.Store(newEdition(c))
 	for _, s := range r.all() {
 		s.relearn(c)
 	}

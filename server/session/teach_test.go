@@ -81,6 +81,9 @@ func TestSessionsFollowTheirLab(t *testing.T) {
 			if v := s.View(); v.Stale != c.stale || v.Current != c.current {
 				t.Errorf("stale %v at %q", v.Stale, v.Current)
 			}
+			if _, plan := s.Lab(); len(plan.Steps) != 2 {
+				t.Errorf("the session has no lab with 2 steps: %+v", plan)
+			}
 			if now := d.worlds(t); len(now) != 1 || now[0] != world {
 				t.Errorf("the world is not kept: %v", now)
 			}

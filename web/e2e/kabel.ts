@@ -19,16 +19,21 @@ export interface Kabel {
 
 /** A server, with flags of its own, and a browser for the tests of one file. */
 export function kabel(...own: string[]): Kabel {
+  const data = mkdtempSync(join(tmpdir(), 'kabel-e2e-'));
+  afterAll(() => void rmSync(data, { recursive: true, force: true }));
+  return serving(['--addr', '127.0.0.1:0', '--data', data, ...own]);
+}
+
+/** The same for what an author starts to see a directory of labs while writing it. */
+export const preview = (labs: string): Kabel => serving(['lab', 'preview', '--addr', '127.0.0.1:0', labs]);
+
+function serving(args: string[]): Kabel {
   let server: ChildProcess;
-  let data: string;
   let url: string;
   let browser: Browser;
 
   beforeAll(async () => {
-    data = mkdtempSync(join(tmpdir(), 'kabel-e2e-'));
-    server = spawn('../bin/server', ['--addr', '127.0.0.1:0', '--data', data, ...own], {
-      stdio: ['ignore', 'pipe', 'inherit'],
-    });
+    server = spawn('../bin/server', args, { stdio: ['ignore', 'pipe', 'inherit'] });
     if (!server.stdout) throw new Error('the server has no stdout');
     for await (const line of createInterface({ input: server.stdout })) {
       const found = /http:\/\/[^/]+/.exec(line);
@@ -45,7 +50,6 @@ export function kabel(...own: string[]): Kabel {
     const gone = new Promise((resolve) => server.once('exit', resolve));
     server.kill('SIGTERM');
     await gone;
-    rmSync(data, { recursive: true, force: true });
   });
 
   return {

@@ -210,9 +210,7 @@ export function mockServer(): Plugin {
         m.steps.map((s, i) => ({ id: s.id, title: s.title, commands: commandsOf(m, i) }));
       return [200, models.map((m) => ({ ...about(m), steps: steps(m) }))];
     }
-    if (what === 'labs') {
-      const m = id === 'free-play' ? free() : models.find((one) => one.id === id);
-      if (!m) throw new Problem(404, 'unknown-lab', 'There is no such lab');
+    const whole = (m: Model): [number, unknown] => {
       const steps = m.steps.map(({ do: _, predict, ...s }, i) => ({
         ...s,
         commands: commandsOf(m, i),
@@ -221,7 +219,8 @@ export function mockServer(): Plugin {
       const intro =
         '<p>Two machines, a switch and a router. <strong>host1</strong> is where you work; what you make on it is drawn on the right as the kernel tells it.</p>';
       return [200, { ...about(m), intro, language: 'en', steps }];
-    }
+    };
+    if (what === 'catalogue') return [200, { edition: '', left_out: [] }];
     if (what === 'glossary') return [200, []];
     if (what !== 'sessions') throw new Problem(404, 'not-found', 'Not Found');
     if (method === 'POST' && !id) {
@@ -243,6 +242,8 @@ export function mockServer(): Plugin {
       case 'PUT language':
         s.language = body.language ?? s.language;
         return [200, s.tell()];
+      case 'GET lab':
+        return whole(s.model);
       case 'GET topology':
         return [200, s.world.snapshot()];
       case 'GET terminals':

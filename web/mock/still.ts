@@ -2,9 +2,9 @@
 // and a server that says the same each time. Which of them answers is in the
 // session's name.
 import { RequestError, type Api } from '../src/api';
-import { demo, Store, type OpenLine } from '../src/store.svelte';
+import { Store, type OpenLine } from '../src/store.svelte';
 import type { Packet, Row, ServerMessage } from '../src/packets/protocol';
-import type { Lab, LabSummary, Problem, Progress, Session, Snapshot, Term } from '../src/wire';
+import type { Catalogue, Lab, LabSummary, Problem, Progress, Session, Snapshot, Term } from '../src/wire';
 import { pingHex, pingLayers } from './ping';
 import * as samples from './samples';
 
@@ -167,6 +167,7 @@ export function standStill(): void {
 
 export interface Answers {
   labs?: LabSummary[];
+  catalogue?: Catalogue;
   progress?: Progress;
   lab?: Lab;
   session?: Session;
@@ -189,7 +190,9 @@ export function stillApi(a: Answers): Api {
   const session = (): Promise<Session> => tell(a.session);
   return {
     labs: () => tell(a.labs),
-    lab: (id) => (id === demo ? Promise.resolve(samples.demoLab) : tell(a.lab)),
+    catalogue: () => tell(a.catalogue),
+    lab: () => tell(a.lab),
+    demoLab: () => Promise.resolve(samples.demoLab),
     glossary: () => Promise.resolve(a.glossary ?? []),
     create: session,
     createFree: session,

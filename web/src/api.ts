@@ -1,5 +1,6 @@
 import type {
   Applied,
+  Catalogue,
   Command,
   Exec,
   ExecResult,
@@ -33,7 +34,10 @@ export class RequestError extends Error {
 
 export interface Api {
   labs(language: string): Promise<LabSummary[]>;
-  lab(id: string, variant: string, language: string): Promise<Lab>;
+  catalogue(): Promise<Catalogue>;
+  /** The lab of a session, as the session has it. */
+  lab(session: string, language: string): Promise<Lab>;
+  demoLab(language: string): Promise<Lab>;
   glossary(language: string): Promise<Term[]>;
   create(lab: string, variant: string, language: string): Promise<Session>;
   createFree(world: FreeWorld, language: string): Promise<Session>;
@@ -69,8 +73,9 @@ export function httpApi(): Api {
   const socket = (path: string): string => new URL(path, location.href.replace(/^http/, 'ws')).href;
   return {
     labs: (language) => call('GET', at('labs'), { language }),
-    lab: (id, variant, language) =>
-      call('GET', at('labs', id) + (variant ? `?variant=${encodeURIComponent(variant)}` : ''), { language }),
+    catalogue: () => call('GET', at('catalogue')),
+    lab: (id, language) => call('GET', session(id, 'lab'), { language }),
+    demoLab: (language) => call('GET', at('labs', 'demo'), { language }),
     glossary: (language) => call('GET', at('glossary'), { language }),
     create: (lab, variant, language) =>
       call('POST', at('sessions'), {

@@ -4,6 +4,7 @@ import { RequestError, type Api } from './api';
 import { applyDiff, changedBetween, splitLink } from './snapshot';
 import type { Connection, StreamEvents } from './socket';
 import type {
+  Catalogue,
   Command,
   ExecResult,
   FreeWorld,
@@ -33,6 +34,7 @@ export type OpenLine = (url: string, events: StreamEvents, alive: () => Promise<
 /** Where an action was asked for: its progress and its problem are shown there. */
 export type Spot =
   | 'labs'
+  | 'catalogue'
   | 'progress'
   | 'forget'
   | 'lab'
@@ -68,6 +70,7 @@ export const demo = 'demo';
  */
 export class Store {
   labs = $state.raw<LabSummary[] | null>(null);
+  catalogue = $state.raw<Catalogue | null>(null);
   progress = $state.raw<Progress | null>(null);
   lab = $state.raw<Lab | null>(null);
   session = $state.raw<Session | null>(null);
@@ -133,6 +136,16 @@ export class Store {
     );
   }
 
+  /** Asks which labs are left out, and reads the labs again where they were edited since. */
+  async loadCatalogue(): Promise<void> {
+    const before = this.catalogue?.edition;
+    await this.#do('catalogue', async () => {
+      const now = await this.api.catalogue();
+      if (before !== undefined && before !== now.edition) await this.loadLabs(this.#language);
+      this.catalogue = now;
+    });
+  }
+
   async loadProgress(): Promise<void> {
     await this.#do('progress', async () => {
       this.progress = await this.api.progress();
@@ -173,7 +186,7 @@ export class Store {
     this.#line?.close();
     this.#follow(this.api.demoUrl('stream'), async () => {
       try {
-        await this.api.lab(demo, '', this.#language);
+        await this.api.demoLab(this.#language);
         return true;
       } catch (e) {
         return !isGone(e);
@@ -193,7 +206,7 @@ export class Store {
     const visit = this.#visit;
     await this.#do('lab', () =>
       this.#inLanguage(async (l) => {
-        const lab = await this.api.lab(demo, '', l);
+        const lab = await this.api.demoLab(l);
         if (visit === this.#visit) this.lab = lab;
       }),
     );
@@ -266,10 +279,15 @@ export class Store {
     await this.#inSession('lab', async () => {
       let translated = (): void => undefined;
       await this.#inLanguage(async (l) => {
-        if (!this.session) return;
-        const session = await this.#spoken(this.session, l);
+        const before = this.session;
+        if (!before) return;
+        const session = await this.#spoken(before, l);
         const lab = await this.#readLab(session);
-        translated = () => ([this.session, this.lab] = [session, lab]);
+        translated = () => {
+          this.lab = lab;
+          // What the stream has told of it meanwhile is newer.
+          if (session !== before) this.session = session;
+        };
       });
       return translated;
     });
@@ -523,7 +541,7 @@ export class Store {
   }
 
   #readLab(session: Session): Promise<Lab> {
-    return this.api.lab(session.lab, session.variant ?? '', this.#language);
+    return this.api.lab(session.id, this.#language);
   }
 
   #connected(now: Connection): void {

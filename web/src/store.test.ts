@@ -53,7 +53,9 @@ const unexpected = refuse({ code: 'unexpected' });
 function setUp(answers: Partial<Api> = {}) {
   const api: Api = {
     labs: unexpected,
+    catalogue: unexpected,
     lab: () => Promise.resolve(lab),
+    demoLab: unexpected,
     create: unexpected,
     createFree: unexpected,
     progress: unexpected,
@@ -192,6 +194,52 @@ test('a language that is chosen while labs are read is the one that they are sho
   expect(store.labs?.[0]?.title).toBe('ko');
 });
 
+describe('what is known of the labs', () => {
+  const edition = (name: string, ...left_out: string[]) => ({
+    edition: name,
+    draft: true,
+    left_out: left_out.map((id) => ({ id })),
+  });
+
+  test('is asked for again, and the labs are read anew where they were edited', async () => {
+    const editions = [edition('1', 'x'), edition('1', 'x'), edition('2')];
+    const read: string[] = [];
+    const { store } = setUp({
+      catalogue: async () => editions.shift() ?? edition('2'),
+      labs: async (language) => (read.push(language), []),
+    });
+    await store.loadLabs('vi');
+    await store.loadCatalogue();
+    expect(store.catalogue?.left_out).toEqual([{ id: 'x' }]);
+    await store.loadCatalogue();
+    expect(read).toEqual(['vi']);
+    await store.loadCatalogue();
+    expect(read).toEqual(['vi', 'vi']);
+    expect(store.catalogue?.left_out).toEqual([]);
+  });
+
+  test('stays as it was while nobody answers', async () => {
+    const answers = [() => Promise.resolve(edition('1', 'x')), refuse({ code: 'unreachable' })];
+    const { store } = setUp({ catalogue: () => (answers.shift() ?? unexpected)() });
+    await store.loadCatalogue();
+    await store.loadCatalogue();
+    expect(store.catalogue?.left_out).toEqual([{ id: 'x' }]);
+  });
+});
+
+test('a lab that was edited is read again, and what is told of the session meanwhile stays', async () => {
+  let answer = (_: Lab): void => undefined;
+  const edited = new Promise<Lab>((resolve) => (answer = resolve));
+  const answers = [Promise.resolve(lab), edited];
+  const { store, line } = setUp({ lab: () => answers.shift() ?? edited });
+  await store.open('s1', 'en');
+  line.events?.message({ type: 'lab' });
+  line.events?.message({ type: 'session', session: session({ stale: true }) });
+  answer({ ...lab, title: 'Two' });
+  await expect.poll(() => store.lab?.title).toBe('Two');
+  expect(store.session?.stale).toBe(true);
+});
+
 describe('another language', () => {
   const speaks = () =>
     setUp({
@@ -199,7 +247,7 @@ describe('another language', () => {
         const steps = [{ id: 'first', state: 'todo' as const, hint: `${language}: try` }];
         return Promise.resolve(session({ language, steps }));
       },
-      lab: (_, _variant, language) => Promise.resolve({ ...lab, language }),
+      lab: (_, language) => Promise.resolve({ ...lab, language }),
     });
 
   test('is that of the lab and of the hints', async () => {

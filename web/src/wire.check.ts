@@ -60,6 +60,8 @@ export type World = Hold<{
 
 export type Lessons = Hold<{
   Lab: Same<wire.Lab, Server['Lab']>;
+  Catalogue: Same<wire.Catalogue, Server['Catalogue']>;
+  LeftOut: Same<wire.LeftOut, Server['LeftOut']>;
   LabSummary: Reads<wire.LabSummary, Server['Lab']>;
   LabVariant: Same<wire.LabSummary['variants'][number], Server['LabVariant']>;
   LabStep: Same<wire.Step, Server['LabStep']>;

@@ -162,6 +162,21 @@ export interface Command {
   command: string;
 }
 
+/** What there is to be known of the labs beside the list of them. */
+export interface Catalogue {
+  /** Changes when labs were edited. */
+  edition: string;
+  /** An author previews labs: they may change at any time. */
+  draft?: boolean;
+  left_out: LeftOut[];
+}
+
+/** A lab that could not be loaded; only its author is told why. */
+export interface LeftOut {
+  id: string;
+  mistakes?: string[];
+}
+
 export interface LabSummary {
   id: string;
   title: string;
