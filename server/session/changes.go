@@ -1,8 +1,13 @@
 package session
 
 import (
+	"bytes"
+	"compress/flate"
 	"encoding/json"
+	"fmt"
+	"io"
 	"slices"
+	"sync"
 
 	"kabel/sandbox/topo"
 )
@@ -17,8 +22,7 @@ type Changes struct {
 
 // Changes says what a step that is done has changed, however it was done, and
 // what has changed so far in the current one; nil where that is not known: the step is
-// still to come, was skipped by a reset, or has changed very much and was done before
-// the server started.
+// still to come, was skipped by a reset, or the steps have changed very much.
 func (s *Session) Changes(stepID string) (*Changes, error) {
 	if s.stepIndex(stepID) < 0 {
 		return nil, &Problem{Code: CodeNoStep, Subject: stepID}
@@ -30,35 +34,74 @@ func (s *Session) Changes(stepID string) (*Changes, error) {
 		c := between(s.since, s.now)
 		return &c, nil
 	}
-	if c, ok := s.changes[stepID]; ok {
-		return &c, nil
+	kept, ok := s.rec.Changes[stepID]
+	if !ok {
+		return nil, nil
 	}
-	return nil, nil
+	c, err := kept.unpack()
+	if err != nil {
+		return nil, fmt.Errorf("session %s, step %s: what was kept of its changes: %w", s.rec.ID, stepID, err)
+	}
+	return &c, nil
 }
 
-// maxChanges bounds what a session's record has of its steps' changes, in bytes.
-const maxChanges = 128 << 10
+// maxChanges bounds what a session keeps of its steps' changes, in bytes.
+const maxChanges = 32 << 10
+
+// packed is how Changes are kept, in memory as in a record: the two ends of a step are
+// nearly alike, and far more is kept than is ever asked for again.
+type packed []byte
+
+// deflaters are large, and steps are done one after the other.
+var deflaters = sync.Pool{New: func() any {
+	w, err := flate.NewWriter(nil, flate.BestCompression)
+	if err != nil {
+		panic("session: flate: " + err.Error()) // the level is no valid one
+	}
+	return w
+}}
+
+func pack(c Changes) (packed, error) {
+	var out bytes.Buffer
+	w := deflaters.Get().(*flate.Writer)
+	defer deflaters.Put(w)
+	w.Reset(&out)
+	if err := json.NewEncoder(w).Encode(c); err != nil {
+		return nil, err
+	}
+	if err := w.Close(); err != nil {
+		return nil, err
+	}
+	return bytes.Clone(out.Bytes()), nil
+}
+
+func (p packed) unpack() (c Changes, err error) {
+	b, err := io.ReadAll(flate.NewReader(bytes.NewReader(p)))
+	if err != nil {
+		return c, err
+	}
+	return c, json.Unmarshal(b, &c)
+}
 
 // noteChanges keeps what the step that is done now has changed. The caller holds s.mu.
 func (s *Session) noteChanges(step string) {
-	c := between(s.since, s.now)
-	s.changes[step] = c
-	b, err := json.Marshal(c)
+	delete(s.rec.Changes, step)
+	kept, err := pack(between(s.since, s.now))
 	if err != nil {
 		s.log.Error("keep what a step has changed", "session", s.rec.ID, "step", step, "err", err)
 		return
 	}
-	size := len(b)
-	for _, kept := range s.rec.Changes {
-		size += len(kept)
+	size := len(kept)
+	for _, other := range s.rec.Changes {
+		size += len(other)
 	}
 	if size > maxChanges {
 		return
 	}
 	if s.rec.Changes == nil {
-		s.rec.Changes = map[string]json.RawMessage{}
+		s.rec.Changes = map[string]packed{}
 	}
-	s.rec.Changes[step] = b
+	s.rec.Changes[step] = kept
 }
 
 func between(a, b topo.Snapshot) Changes {

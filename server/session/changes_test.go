@@ -1,6 +1,8 @@
 package session_test
 
 import (
+	"encoding/json"
+	"runtime"
 	"slices"
 	"testing"
 
@@ -58,5 +60,60 @@ func TestChangesOfAStep(t *testing.T) {
 	}
 	if _, err := s.Changes("no-such"); err == nil {
 		t.Error("a step that does not exist has changes")
+	}
+}
+
+// What the steps of many learners have changed is kept in a fraction of its size: that
+// of a classroom is a matter of a few megabytes.
+func TestChangesAreKeptSmall(t *testing.T) {
+	const learners = 300
+	heap := func() int64 {
+		var m runtime.MemStats
+		runtime.GC()
+		runtime.GC() // what a pool had goes with the second
+		runtime.ReadMemStats(&m)
+		return int64(m.HeapAlloc)
+	}
+	d := fresh(t, nil)
+	var all []*session.Session
+	for range learners {
+		s, _ := d.create(t)
+		for _, st := range s.View().Steps {
+			if _, err := s.Apply(t.Context(), st.ID); err != nil {
+				t.Fatal(err)
+			}
+		}
+		if v := s.View(); v.Current != "" {
+			t.Fatalf("the session is at %s", v.Current)
+		}
+		all = append(all, s)
+	}
+	// The peer: the same as it is told, undiminished.
+	before := heap()
+	var plain [][]byte
+	for _, s := range all {
+		for _, st := range s.View().Steps {
+			c, err := s.Changes(st.ID)
+			if err != nil || c == nil {
+				t.Fatalf("%s: %+v, %v", st.ID, c, err)
+			}
+			b, err := json.Marshal(c)
+			if err != nil {
+				t.Fatal(err)
+			}
+			plain = append(plain, b)
+		}
+	}
+	peer := heap() - before
+	runtime.KeepAlive(plain)
+	plain = nil
+	before = heap()
+	for _, s := range all {
+		s.ForgetChanges()
+	}
+	kept := before - heap()
+	t.Logf("%d sessions keep %d KiB for what their steps have changed, which is %d KiB as JSON", learners, kept>>10, peer>>10)
+	if kept > peer/3 {
+		t.Errorf("%d bytes are kept of %d", kept, peer)
 	}
 }

@@ -230,15 +230,7 @@ func (r *Registry) newSession(rec record) (*Session, error) {
 	// Steps that the lab no longer has are forgotten.
 	rec.Done = known(rec.Done, plan)
 	s := &Session{reg: r, log: r.log, turn: make(chan struct{}, 1), rec: rec, state: StateGone,
-		subs: map[chan Event]struct{}{}, terminals: map[string]*Terminal{}, shells: map[topo.NodeID]bool{}, changes: map[string]Changes{}, lastUsed: time.Now(), counted: time.Now()}
-	for step, b := range rec.Changes {
-		var c Changes
-		if err := json.Unmarshal(b, &c); err != nil {
-			r.log.Warn("what a step has changed can't be read", "session", rec.ID, "step", step, "err", err)
-			continue
-		}
-		s.changes[step] = c
-	}
+		subs: map[chan Event]struct{}{}, terminals: map[string]*Terminal{}, shells: map[topo.NodeID]bool{}, lastUsed: time.Now(), counted: time.Now()}
 	s.lesson.Store(&lesson{lab, plan, plan.Text(rec.Language)})
 	s.packets = capture.NewHub(capture.Options{Log: r.log.With("session", rec.ID), Retire: r.retire, Changed: s.packetsChanged})
 	return s, nil

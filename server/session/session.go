@@ -7,7 +7,6 @@ import (
 	"crypto/sha256"
 	"crypto/subtle"
 	"encoding/base64"
-	"encoding/json"
 	"errors"
 	"fmt"
 	"log/slog"
@@ -111,7 +110,7 @@ type record struct {
 	Ops         []topo.Placed          `json:"ops,omitempty"`     // of free play: what was done since the last reset
 	Learner     string                 `json:"learner,omitempty"` // whose progress this is; see learners
 	// Changes are those of the steps that were done, less what is very large.
-	Changes map[string]json.RawMessage `json:"changes,omitempty"`
+	Changes map[string]packed `json:"packed_changes,omitempty"`
 }
 
 // Session is one learner's way through one lab. It is safe for concurrent use.
@@ -136,7 +135,6 @@ type Session struct {
 	begun     time.Time          // then
 	probes    []topo.ProbeResult // since then
 	probing   []topo.Probe       // under way
-	changes   map[string]Changes // by the steps that were done
 	hint      string
 	holding   int  // actions under way: checks wait for their end
 	view      View // as last told to the subscribers
@@ -670,7 +668,6 @@ func (s *Session) Reset(ctx context.Context, stepID string) (View, error) {
 			s.rec.Done = append(s.rec.Done, step.ID)
 		} else {
 			delete(s.rec.Predictions, step.ID)
-			delete(s.changes, step.ID)
 			delete(s.rec.Changes, step.ID)
 		}
 	}
