@@ -79,18 +79,18 @@ type Lab struct {
 	Lacks map[string][]string
 
 	plans    map[string]*Plan
-	personal *personal // nil: there is no personal variant
+	personal *personal
 }
 
 // Personal says whether each learner may have names and addresses of their own:
 // Plan then knows all variants that DrawPersonal makes.
-func (l *Lab) Personal() bool { return l.personal != nil }
+func (l *Lab) Personal() bool { return l.personal != nil && l.personal.offered }
 
 // Plan is the lab with the names and addresses of a variant; "" is the default.
 // It is shared and must not be changed.
 func (l *Lab) Plan(variant string) (*Plan, error) {
-	if l.personal != nil && personalVariant.MatchString(variant) {
-		return l.personal.plan(variant)
+	if l.Personal() && personalVariant.MatchString(variant) {
+		return l.personal.plan(variant, Drawn{})
 	}
 	p, ok := l.plans[variant]
 	if !ok {
@@ -99,11 +99,22 @@ func (l *Lab) Plan(variant string) (*Plan, error) {
 	return p, nil
 }
 
+// PlanWith is Plan, where a personal variant keeps what was drawn for it before,
+// whatever of the lab was edited since.
+func (l *Lab) PlanWith(variant string, kept Drawn) (*Plan, error) {
+	if l.personal == nil || kept.Names == nil && kept.Networks == nil || !personalVariant.MatchString(variant) {
+		return l.Plan(variant)
+	}
+	return l.personal.plan(variant, kept)
+}
+
 // Plan is all that is needed to play a lab.
 type Plan struct {
 	LabID, Variant string
-	Machines       []topo.Machine
-	Wires          []topo.Wire
+	// Drawn is what a personal variant has in place of the lab's names and networks.
+	Drawn    Drawn
+	Machines []topo.Machine
+	Wires    []topo.Wire
 	// Setup is what the machines are given before the first step.
 	Setup []topo.Placed
 	Steps []Step

@@ -174,11 +174,9 @@ func (l *loader) lab(fsys fs.FS, folder string) (*Lab, error) {
 			break // a variant would only repeat them
 		}
 	}
-	if raw.Personal != nil {
-		drawing := newDrawing(doc, raw, append(doc.spots(), spoken...))
-		problems = append(problems, drawing.problems...)
-		lab.personal = &personal{source: src, drawing: drawing, plans: map[string]*Plan{}}
-	}
+	drawing := newDrawing(doc, raw, append(doc.spots(), spoken...))
+	problems = append(problems, drawing.problems...)
+	lab.personal = &personal{offered: raw.Personal != nil, source: src, drawing: drawing, plans: map[string]*Plan{}}
 	if len(problems) > 0 {
 		return nil, once(problems)
 	}

@@ -9,6 +9,7 @@ import (
 	"fmt"
 	"maps"
 	"net/netip"
+	"reflect"
 	"regexp"
 	"slices"
 	"strconv"
@@ -40,9 +41,17 @@ var personalTitles = map[string]string{
 	"ko": "나만의 이름과 주소",
 }
 
+// Drawn is what is written in place of a lab's own names and networks. Who keeps it
+// has the same lab again when the drawing, or what it had to avoid, has changed.
+type Drawn struct {
+	Names    map[string]string             `json:"names,omitempty"`
+	Networks map[netip.Prefix]netip.Prefix `json:"networks,omitempty"`
+}
+
 // personal makes the plans of the personal variants. It is safe for concurrent
 // use.
 type personal struct {
+	offered bool // otherwise there are only those that were begun before an edit
 	source  *source
 	drawing *drawing
 
@@ -54,16 +63,18 @@ type personal struct {
 // are asked for beside it.
 const maxPersonal = 32
 
-func (p *personal) plan(variant string) (*Plan, error) {
+func (p *personal) plan(variant string, kept Drawn) (*Plan, error) {
 	p.mu.Lock()
 	defer p.mu.Unlock()
-	if plan, ok := p.plans[variant]; ok {
+	drawn := p.drawing.draw(variant, kept)
+	if plan, ok := p.plans[variant]; ok && reflect.DeepEqual(plan.Drawn, drawn) {
 		return plan, nil
 	}
-	plan, problems := p.source.plan(variant, substitution{words: p.drawing.draw(variant)})
+	plan, problems := p.source.plan(variant, substitution{words: p.drawing.replaced(drawn)})
 	if len(problems) > 0 {
 		return nil, errors.Join(problems...)
 	}
+	plan.Drawn = drawn
 	if len(p.plans) >= maxPersonal {
 		clear(p.plans)
 	}
@@ -78,6 +89,7 @@ type drawing struct {
 	networks []netip.Prefix
 	words    map[string]bool             // all words of the lab and its texts
 	inside   map[netip.Addr]netip.Prefix // addresses that move with their network
+	written  map[netip.Addr]bool         // all addresses
 	foreign  map[netip.Prefix]bool       // addresses and networks that stay
 	problems []error
 }
@@ -93,7 +105,13 @@ var ranges = []netip.Prefix{netip.MustParsePrefix("10.0.0.0/8"), netip.MustParse
 // newDrawing judges a lab's personal section. The texts are all that a learner
 // may come to see of the lab, each with the place where it stands.
 func newDrawing(doc *document, raw *labFile, texts []located) *drawing {
-	d := &drawing{lab: raw.ID.Text, words: map[string]bool{}, inside: map[netip.Addr]netip.Prefix{}, foreign: map[netip.Prefix]bool{}}
+	d := &drawing{lab: raw.ID.Text, words: map[string]bool{}, inside: map[netip.Addr]netip.Prefix{}, written: map[netip.Addr]bool{}, foreign: map[netip.Prefix]bool{}}
+	if raw.Personal == nil {
+		for _, t := range texts {
+			d.read(t)
+		}
+		return d
+	}
 	fail := func(at spot, format string, a ...any) {
 		d.problems = append(d.problems, &Problem{doc.file, at.Line, at.Column, fmt.Sprintf(format, a...), ""})
 	}
@@ -172,6 +190,7 @@ func (d *drawing) read(t located) {
 		if !addr.Is4() {
 			continue
 		}
+		d.written[addr] = true
 		p := netip.PrefixFrom(addr, 32)
 		if rest, ok := strings.CutPrefix(t.Text[end:], "/"); ok {
 			digits := rest[:len(rest)-len(strings.TrimLeft(rest, "0123456789"))]
@@ -225,21 +244,40 @@ func (d *drawing) fail(t located, at int, format string, a ...any) {
 	d.problems = append(d.problems, &Problem{t.file, line, column, fmt.Sprintf(format, a...), ""})
 }
 
-// draw picks the names and addresses of a variant, the same ones each time.
-func (d *drawing) draw(variant string) map[string]string {
-	out := map[string]string{}
+// draw picks the names and networks of a variant, the same ones each time, less
+// those that are kept. Of these a network that lies in one of the lab's now is given
+// up: half of a network can't be drawn.
+func (d *drawing) draw(variant string, kept Drawn) Drawn {
+	out := Drawn{Names: map[string]string{}, Networks: map[netip.Prefix]netip.Prefix{}}
+	maps.Copy(out.Names, kept.Names)
+	for n, with := range kept.Networks {
+		if !slices.ContainsFunc(d.networks, func(now netip.Prefix) bool { return now.Bits() < n.Bits() && now.Overlaps(n) }) {
+			out.Networks[n] = with
+		}
+	}
 	taken := map[string]bool{}
+	for _, name := range out.Names {
+		if m := numbered.FindStringSubmatch(name); m != nil {
+			taken[m[2]] = true
+		}
+	}
 	for _, name := range d.names {
 		m := numbered.FindStringSubmatch(name)
-		if out[name] != "" {
+		if out.Names[name] != "" {
 			continue
 		}
 		// Names with one number keep having one: what belongs together still looks
 		// so.
 		var alike []string
+		var theirs string
 		for _, other := range d.names {
-			if o := numbered.FindStringSubmatch(other); o[2] == m[2] && ending(other) == ending(name) {
+			if o := numbered.FindStringSubmatch(other); o[2] != m[2] || ending(other) != ending(name) {
+				continue
+			}
+			if is := out.Names[other]; is == "" {
 				alike = append(alike, other)
+			} else {
+				theirs = numbered.FindStringSubmatch(is)[2]
 			}
 		}
 		for try := 0; ; try++ {
@@ -248,22 +286,33 @@ func (d *drawing) draw(variant string) map[string]string {
 				least, most = 100, 1000
 			}
 			number := strconv.FormatUint(least+d.random(variant, "name "+m[2]+ending(name), try)%(most-least), 10)
-			if taken[number] || ending(number) != ending(name) || slices.ContainsFunc(alike, func(n string) bool { return d.words[stem(n)+number] }) {
+			if theirs != "" && try == 0 {
+				number = theirs
+			}
+			if taken[number] && number != theirs || ending(number) != ending(name) || slices.ContainsFunc(alike, func(n string) bool { return d.words[stem(n)+number] }) {
 				continue
 			}
 			taken[number] = true
 			for _, n := range alike {
-				out[n] = stem(n) + number
+				out.Names[n] = stem(n) + number
 			}
 			break
 		}
 	}
-	var drawn []netip.Prefix
 	for _, n := range d.networks {
-		with := d.network(variant, n, drawn)
-		drawn = append(drawn, with)
-		for addr, of := range d.inside {
-			if of == n {
+		if !slices.ContainsFunc(slices.Collect(maps.Keys(out.Networks)), n.Overlaps) {
+			out.Networks[n] = d.network(variant, n, slices.Collect(maps.Values(out.Networks)))
+		}
+	}
+	return out
+}
+
+// replaced has for each word of the lab that was drawn anew what it became.
+func (d *drawing) replaced(drawn Drawn) map[string]string {
+	out := maps.Clone(drawn.Names)
+	for n, with := range drawn.Networks {
+		for addr := range d.written {
+			if n.Contains(addr) {
 				out[addr.String()] = moved(addr, with).String()
 			}
 		}

@@ -5,6 +5,7 @@
 package session
 
 import (
+	"bytes"
 	"cmp"
 	"context"
 	"crypto/rand"
@@ -81,6 +82,11 @@ const DefaultVariant = "default"
 // Plan is the lab's plan of a variant; empty is the default. Codes: CodeNoLab,
 // CodeNoVariant.
 func (r *Registry) Plan(lab, variant string) (*labs.Lab, *labs.Plan, error) {
+	return r.planWith(lab, variant, labs.Drawn{})
+}
+
+// planWith is Plan for a session that keeps what was drawn for it.
+func (r *Registry) planWith(lab, variant string, kept labs.Drawn) (*labs.Lab, *labs.Plan, error) {
 	if lab == labs.FreePlay {
 		free, err := labs.ParseFree(variant)
 		if err != nil {
@@ -98,7 +104,7 @@ func (r *Registry) Plan(lab, variant string) (*labs.Lab, *labs.Plan, error) {
 	if variant == DefaultVariant {
 		variant = ""
 	}
-	plan, err := l.Plan(variant)
+	plan, err := l.PlanWith(variant, kept)
 	if err != nil {
 		return nil, nil, &Problem{Code: CodeNoVariant, Subject: variant, Err: err}
 	}
@@ -189,6 +195,7 @@ func Open(ctx context.Context, o Options) (*Registry, error) {
 			continue
 		}
 		owned[s.rec.World] = true
+		s.stale = s.rec.Basis != nil && !bytes.Equal(s.rec.Basis, basis(s.plan(), len(s.rec.Done)))
 		s.adopt(w, now)
 	}
 	for _, id := range living {
@@ -219,10 +226,11 @@ func (r *Registry) restore(ctx context.Context, key string) (*Session, error) {
 }
 
 func (r *Registry) newSession(rec record) (*Session, error) {
-	lab, plan, err := r.Plan(rec.Lab, rec.Variant)
+	lab, plan, err := r.planWith(rec.Lab, rec.Variant, rec.Drawn)
 	if err != nil {
 		return nil, err
 	}
+	rec.Drawn = plan.Drawn
 	rec.Variant = plan.Variant
 	if rec.Variant == "" {
 		rec.Variant = DefaultVariant

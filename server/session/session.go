@@ -98,6 +98,7 @@ type record struct {
 	TokenHash   []byte                 `json:"token_hash"`
 	Lab         string                 `json:"lab"`
 	Variant     string                 `json:"variant"`
+	Drawn       labs.Drawn             `json:"drawn,omitzero"` // of a personal variant
 	Language    string                 `json:"language"`
 	Created     time.Time              `json:"created"`
 	World       host.WorldID           `json:"world"` // the latest that was made for it
@@ -109,6 +110,9 @@ type record struct {
 	History     map[topo.NodeID]string `json:"history,omitempty"` // of the machines' shells in the world before
 	Ops         []topo.Placed          `json:"ops,omitempty"`     // of free play: what was done since the last reset
 	Learner     string                 `json:"learner,omitempty"` // whose progress this is; see learners
+	// Basis tells apart what the world was built from: a lab that was edited while the
+	// server was not there builds another.
+	Basis []byte `json:"basis,omitempty"`
 	// Changes are those of the steps that were done, less what is very large.
 	Changes map[string]packed `json:"packed_changes,omitempty"`
 }
@@ -152,6 +156,7 @@ type Session struct {
 	ending    bool      // a limit is over, and this is being acted on
 	ended     bool
 	stale     bool      // the lab was edited so that it would build another world
+	based     basedOn   // rec.Basis
 	mistakes  []string  // why the lab as it is now can't be taught
 	counted   time.Time // until when the current step's time is
 	there     bool      // somebody has been, since then
@@ -739,7 +744,23 @@ func (s *Session) snapshotRecord() record {
 	}
 	rec.History, rec.Changes = maps.Clone(s.rec.History), maps.Clone(s.rec.Changes)
 	rec.Lived = s.lived()
+	rec.Basis = s.standsOn()
 	return rec
+}
+
+// standsOn is the basis of the world as it is.
+func (s *Session) standsOn() []byte {
+	at := basedOn{s.plan(), len(s.rec.Done)}
+	if !s.stale && s.based != at {
+		s.rec.Basis, s.based = basis(at.plan, at.steps), at
+	}
+	return s.rec.Basis
+}
+
+// basedOn is what a basis was found for.
+type basedOn struct {
+	plan  *labs.Plan
+	steps int
 }
 
 func (s *Session) makeView() View {

@@ -1,12 +1,15 @@
 package session
 
 import (
-	"reflect"
+	"bytes"
+	"crypto/sha256"
+	"fmt"
 	"slices"
 	"strings"
 	"time"
 
 	"kabel/labs"
+	"kabel/sandbox/topo"
 )
 
 // Lesson tells a subscriber that the lab was edited: its texts are to be read
@@ -41,8 +44,8 @@ func (r *Registry) Teach(c *labs.Catalog) {
 
 // relearn takes the lab from c.
 func (s *Session) relearn(c *labs.Catalog) {
-	lab, plan, err := s.reg.Plan(s.rec.Lab, s.rec.Variant)
 	s.mu.Lock()
+	lab, plan, err := s.reg.planWith(s.rec.Lab, s.rec.Variant, s.rec.Drawn)
 	before := s.lesson.Load()
 	switch {
 	case s.rec.Lab == labs.FreePlay || before.lab == lab:
@@ -56,8 +59,10 @@ func (s *Session) relearn(c *labs.Catalog) {
 	}
 	s.mistakes = nil
 	s.lesson.Store(&lesson{lab, plan, plan.Text(s.rec.Language)})
+	s.rec.Drawn = plan.Drawn
 	s.rec.Done = known(s.rec.Done, plan)
-	s.stale = s.stale || !buildsAlike(before.plan, plan, s.rec.Done)
+	n := len(s.rec.Done)
+	s.stale = s.stale || !bytes.Equal(basis(before.plan, n), basis(plan, n))
 	s.broadcast(Event{Lesson: &Lesson{}})
 	s.judgeAndSave()
 }
@@ -79,15 +84,19 @@ func known(done []string, plan *labs.Plan) []string {
 	})
 }
 
-// buildsAlike says whether two plans lead to one world once the steps are done.
-func buildsAlike(a, b *labs.Plan, done []string) bool {
-	if !reflect.DeepEqual(a.Machines, b.Machines) || !reflect.DeepEqual(a.Wires, b.Wires) || !reflect.DeepEqual(a.Setup, b.Setup) {
-		return false
+// basis is a word for what a plan builds with so many of its steps.
+func basis(p *labs.Plan, steps int) []byte {
+	h := sha256.New()
+	fmt.Fprintf(h, "%+v\n%+v\n", p.Machines, p.Wires)
+	tell := func(op topo.Placed) { fmt.Fprintf(h, "%s %s\n", op.Node, op.Command()) }
+	for _, op := range p.Setup {
+		tell(op)
 	}
-	for i := range done {
-		if i >= len(a.Steps) || i >= len(b.Steps) || a.Steps[i].ID != b.Steps[i].ID || !reflect.DeepEqual(a.Steps[i].Do, b.Steps[i].Do) {
-			return false
+	for _, st := range p.Steps[:min(steps, len(p.Steps))] {
+		fmt.Fprintln(h, st.ID)
+		for _, c := range st.Do {
+			tell(c.Op)
 		}
 	}
-	return true
+	return h.Sum(nil)
 }

@@ -10,35 +10,43 @@ import (
 	"kabel/server/session"
 )
 
-// An author edits a lab in which somebody is.
-func TestSessionsFollowTheirLab(t *testing.T) {
+// draft is a catalogue with the lab "draft", in whose file a passage is replaced.
+func draft(t *testing.T, file, old, with string) *labs.Catalog {
+	t.Helper()
 	files, err := labs.Example("draft")
 	if err != nil {
 		t.Fatal(err)
 	}
-	// load is the lab with a part of its file replaced.
-	load := func(old, with string) *labs.Catalog {
-		t.Helper()
-		yaml := string(files["lab.yaml"])
-		if !strings.Contains(yaml, old) {
-			t.Fatalf("the lab has no %q", old)
+	fsys := fstest.MapFS{}
+	for name, b := range files {
+		text := string(b)
+		if name == file {
+			if !strings.Contains(text, old) {
+				t.Fatalf("%s has no %q", file, old)
+			}
+			text = strings.Replace(text, old, with, 1)
 		}
-		dir := t.TempDir()
-		fsys := fstest.MapFS{"draft/lab.yaml": {Data: []byte(strings.Replace(yaml, old, with, 1))}, "draft/en.md": {Data: files["en.md"]}}
-		if err := os.CopyFS(dir, fsys); err != nil {
-			t.Fatal(err)
-		}
-		f, err := labs.OpenFolder(dir)
-		if err != nil {
-			t.Fatal(err)
-		}
-		defer f.Close()
-		c, err := f.Load()
-		if err != nil {
-			t.Fatal(err)
-		}
-		return c
+		fsys["draft/"+name] = &fstest.MapFile{Data: []byte(text)}
 	}
+	dir := t.TempDir()
+	if err := os.CopyFS(dir, fsys); err != nil {
+		t.Fatal(err)
+	}
+	f, err := labs.OpenFolder(dir)
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer f.Close()
+	c, err := f.Load()
+	if err != nil {
+		t.Fatal(err)
+	}
+	return c
+}
+
+// An author edits a lab in which somebody is.
+func TestSessionsFollowTheirLab(t *testing.T) {
+	load := func(old, with string) *labs.Catalog { return draft(t, "lab.yaml", old, with) }
 	d := fresh(t, func(o *session.Options) { o.Labs = load("order: 1", "order: 1") })
 	s, _, err := d.Create(t.Context(), "draft", "", "en")
 	if err != nil {
