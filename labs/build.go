@@ -186,7 +186,10 @@ func (b *builder) judgements(step *Step, s stepFile) {
 		for _, o := range s.Predict.Options {
 			options = append(options, b.sub.apply(o))
 		}
-		step.Predict = &Predict{Options: options}
+		step.Predict = &Predict{Options: options, Expect: b.sub.apply(s.Predict.Expect.Text)}
+		if e := step.Predict.Expect; e != "" && !slices.Contains(options, e) {
+			b.fail(s.Predict.Expect, nearest(e, options), "%q is not one of the options %s", e, strings.Join(options, ", "))
+		}
 		program, tree := b.compile(s.Predict.Answer, cel.StringType)
 		if program != nil {
 			step.Predict.Answer = &Expr{compiled{program, b.env.CELTypeAdapter()}}

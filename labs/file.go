@@ -89,6 +89,7 @@ type hintFile struct {
 type predictFile struct {
 	Options []string `yaml:"options" jsonschema:"minItems=2,maxItems=6"`
 	Answer  spot     `yaml:"answer" jsonschema_description:"A CEL expression that yields the id of the right option once the step is done."`
+	Expect  spot     `yaml:"expect,omitempty" jsonschema_description:"The option of which the texts speak; a test fails where the kernel says otherwise."`
 }
 
 // wrongFile is a plausible mistake.

@@ -158,6 +158,8 @@ type Predict struct {
 	Options []string
 	// Answer yields the id of the right option, judged when the step is done.
 	Answer *Expr
+	// Expect is the option of which the step's texts speak; it may be empty.
+	Expect string
 }
 
 // Wrong is a plausible mistake: the step must not be done by it, and Hint is

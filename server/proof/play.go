@@ -137,6 +137,8 @@ func (p *player) step(ctx context.Context, i int, name string, h hands) (ok bool
 	if step.Predict != nil {
 		if got := v.Steps[i].Prediction; got == nil || !slices.Contains(step.Predict.Options, got.Answer) {
 			c.fault("the prediction's answer is none of the options: %+v", got)
+		} else if e := step.Predict.Expect; e != "" && got.Answer != e {
+			c.fault("the texts speak of the answer %q, and the kernel's is %q", e, got.Answer)
 		}
 	}
 	return true, p.compare(ctx, c, i+1)

@@ -77,6 +77,8 @@ func TestBrokenPromisesAreFound(t *testing.T) {
 			"move", `move solution button 1: it is not done by its solution; the hint is "still-here"`},
 		"a step that passes too early": {"lab.yaml", "check: link('host1','veth1').peer in ['host1:veth2', 'host1/kon:veth2']", "check: node('host1/kon').exists",
 			"cable", "cable solution button 1: it passed before anything was done for it"},
+		"an answer of which the texts don't speak": {"lab.yaml", "expect: only-lo", "expect: nothing",
+			"namespace", `namespace solution button 1: the texts speak of the answer "nothing", and the kernel's is "only-lo"`},
 		"a language that lacks a passage": {"vi.md", "### after\n\nBây giờ `ip link` cho thấy", "Bây giờ `ip link` cho thấy",
 			"cable", "language vi: step/cable/after is missing"},
 	} {
