@@ -126,6 +126,7 @@ type (
 		Master  string `cel:"master"`
 		Peer    string `cel:"peer"`
 		Parent  string `cel:"parent"`
+		Mode    string `cel:"mode"`
 	}
 	routeView struct {
 		Exists bool   `cel:"exists"`
@@ -250,7 +251,7 @@ var functions = []function{
 		if l == nil {
 			return linkView{}
 		}
-		return linkView{true, l.Up, l.Carrier, l.MTU, l.MAC, l.Kind, l.Master, string(l.Peer), l.Parent}
+		return linkView{true, l.Up, l.Carrier, l.MTU, l.MAC, l.Kind, l.Master, string(l.Peer), l.Parent, l.Mode}
 	}},
 	{"has_addr", []argument{nodeName, linkName, interfaceAddress}, reflect.TypeFor[bool](), func(s *State, a []string, _ int) any {
 		l := node(&s.Now, a[0]).Link(a[1])

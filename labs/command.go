@@ -296,8 +296,11 @@ func (p *parser) link() topo.Op {
 	return nil
 }
 
+var linkKinds = []string{"veth", "bridge", "vxlan", "macvlan"}
+
 func (p *parser) linkAdd() topo.Op {
 	var op topo.LinkAdd
+	var shared word
 	for p.more() && op.Kind == "" {
 		switch w := p.next(""); w.text {
 		case "name", "dev":
@@ -309,17 +312,21 @@ func (p *parser) linkAdd() topo.Op {
 		case "mtu":
 			p.once(w, "mtu")
 			op.MTU = p.number("an MTU in bytes", 1, math.MaxInt32)
+		case "link":
+			p.once(w, "link")
+			shared = w
+			op.Link = p.linkName(p.next("the interface that is shared"))
 		case "type":
-			kind := p.next("veth, bridge or vxlan")
-			if p.err == nil && !slices.Contains([]string{"veth", "bridge", "vxlan"}, kind.text) {
-				p.fail(kind, nearest(kind.text, []string{"veth", "bridge", "vxlan"}), "%q is not a kind of interface that labs know", kind.text)
+			kind := p.next("veth, bridge, vxlan or macvlan")
+			if p.err == nil && !slices.Contains(linkKinds, kind.text) {
+				p.fail(kind, nearest(kind.text, linkKinds), "%q is not a kind of interface that labs know", kind.text)
 			}
 			op.Kind = kind.text
 		case "up", "down", "master", "netns":
 			p.fail(w, "", "%q is not possible while an interface is made: use ip link set afterwards", w.text)
 		default:
 			if op.Name != "" {
-				p.unknown(w, "type", "name", "mtu", "address")
+				p.unknown(w, "type", "name", "mtu", "address", "link")
 				break
 			}
 			p.once(w, "name")
@@ -333,6 +340,10 @@ func (p *parser) linkAdd() topo.Op {
 		p.fail(word{column: p.end}, "type veth", "the kind of the interface is missing")
 	case op.Name == "":
 		p.fail(word{column: p.end}, "", "the interface's name is missing")
+	case op.Kind == "macvlan":
+		p.macvlan(&op)
+	case op.Link != "":
+		p.fail(shared, "", "a %s shares no interface", op.Kind)
 	case op.Kind == "veth":
 		p.peer(&op)
 	case op.Kind == "vxlan":
@@ -405,6 +416,26 @@ func (p *parser) vxlan(op *topo.LinkAdd) {
 		p.fail(word{column: p.end}, "id 42", "a VXLAN needs the id of its network")
 	}
 	op.VXLAN = &v
+}
+
+func (p *parser) macvlan(op *topo.LinkAdd) {
+	if op.Link == "" {
+		p.fail(word{column: p.end}, "ip link add link eth0 name "+op.Name+" type macvlan mode bridge", "a macvlan needs the interface that it shares")
+	}
+	modes := []string{"bridge", "private", "vepa", "passthru"}
+	for p.more() {
+		w := p.next("")
+		if w.text != "mode" {
+			p.unknown(w, "mode")
+			break
+		}
+		p.once(w, "mode")
+		mode := p.next("bridge, private, vepa or passthru")
+		if p.err == nil && !slices.Contains(modes, mode.text) {
+			p.fail(mode, nearest(mode.text, modes), "%q is no mode of a macvlan: there are %s", mode.text, strings.Join(modes, ", "))
+		}
+		op.Mode = mode.text
+	}
 }
 
 func (p *parser) linkSet() topo.Op {

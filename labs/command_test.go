@@ -46,6 +46,8 @@ func TestCommandsOfTheModels(t *testing.T) {
 		{"ip link set up dev veth1", on("host1", topo.LinkSet{Name: "veth1", State: "up"})},
 		{"ip link set dev tun0 mtu 1492", on("host1", topo.LinkSet{Name: "tun0", MTU: 1492})},
 		{"ip link set veth10 master br0 up", on("host1", topo.LinkSet{Name: "veth10", Master: "br0", State: "up"})},
+		{"ip link add m0 link eth0 type macvlan mode bridge", on("host1", topo.LinkAdd{Name: "m0", Kind: "macvlan", Link: "eth0", Mode: "bridge"})},
+		{"ip -n kon link add link eth0 name m0 type macvlan", on("host1/kon", topo.LinkAdd{Name: "m0", Kind: "macvlan", Link: "eth0"})},
 		{"ip link set veth10 nomaster", on("host1", topo.LinkSet{Name: "veth10", NoMaster: true})},
 		{"ip link set eth0 address 02:00:00:00:00:AA", on("host1", topo.LinkSet{Name: "eth0", MAC: "02:00:00:00:00:aa"})},
 		{"ip link del dev veth1", on("host1", topo.LinkDel{Name: "veth1"})},
@@ -122,6 +124,10 @@ func TestRefusedCommands(t *testing.T) {
 		{"ip link add br0 tpye bridge", 17, "not understood", "type"},
 		{"ip link add br0 type brigde", 22, "not a kind", "bridge"},
 		{"ip link add veth1 type veth", 28, "missing", ""},
+		{"ip link add m0 type macvlan mode bridge", 40, "interface that it shares", "ip link add link eth0 name m0 type macvlan mode bridge"},
+		{"ip link add m0 link eth0 type macvlan mode brigde", 44, "no mode", "bridge"},
+		{"ip link add m0 link eth0 type macvlan bridge", 39, "not understood", ""},
+		{"ip link add link eth0 br0 type bridge", 13, "shares no interface", ""},
 		{"ip link show", 9, "only shows", ""},
 		{"ip link set veth1", 18, "says nothing", "up"},
 		{"ip link set veth1 up up", 22, "twice", ""},
@@ -219,13 +225,15 @@ func anyPlaced(t *rapid.T) topo.Placed {
 	case 1:
 		node, op = "host1", topo.NetnsDel{Name: name.Draw(t, "name")}
 	case 2:
-		link := topo.LinkAdd{Name: name.Draw(t, "name"), Kind: oneOf("kind of link", "veth", "bridge", "vxlan"), MTU: mtu()}
+		link := topo.LinkAdd{Name: name.Draw(t, "name"), Kind: oneOf("kind of link", "veth", "bridge", "vxlan", "macvlan"), MTU: mtu()}
 		if rapid.Bool().Draw(t, "with mac") {
 			link.MAC = mac("mac")
 		}
 		switch link.Kind {
 		case "veth":
 			link.Peer, link.PeerNetns = link.Name+"p", maybe("peer netns")
+		case "macvlan":
+			link.Link, link.Mode = name.Draw(t, "link"), oneOf("mode", "bridge", "private", "vepa", "passthru", "")
 		case "vxlan":
 			v := topo.VXLAN{VNI: rapid.IntRange(0, 1<<24-1).Draw(t, "vni"), Port: rapid.IntRange(0, 65535).Draw(t, "port"), Learning: rapid.Bool().Draw(t, "learning")}
 			if rapid.Bool().Draw(t, "with ends") {

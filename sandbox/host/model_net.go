@@ -63,6 +63,8 @@ type link struct {
 	in     *space
 	peer   *link // of a veth
 	master *link
+	lower  *link   // that a macvlan shares
+	shares []*link // the macvlans that share this one
 	tunnel *tunnel // of a tun device with a program behind it
 }
 
@@ -290,11 +292,46 @@ func (n *network) linkAdd(s *space, o topo.LinkAdd) error {
 		if lower != nil {
 			l.MTU = lower.MTU - 50
 		}
+	case "macvlan":
+		var err error
+		if l, err = n.macvlan(s, o); err != nil {
+			return err
+		}
 	default:
 		return errno("EOPNOTSUPP")
 	}
 	l.MAC, l.MTU = cmp.Or(o.MAC, l.MAC), cmp.Or(o.MTU, l.MTU)
 	return nil
+}
+
+func (n *network) macvlan(s *space, o topo.LinkAdd) (*link, error) {
+	mode := cmp.Or(o.Mode, "vepa")
+	lower := s.link(o.Link)
+	switch {
+	case o.Link == "" || !slices.Contains([]string{"bridge", "private", "vepa", "passthru", "source"}, mode):
+		return nil, errno("EINVAL")
+	case lower == nil:
+		return nil, errno("ENODEV")
+	case lower.Kind == "loopback" || lower.Kind == "tun":
+		return nil, errno("EINVAL") // no Ethernet
+	case lower.lower != nil:
+		lower = lower.lower // a macvlan of a macvlan shares what that one does
+	}
+	if lower.master != nil {
+		return nil, errno("EBUSY")
+	}
+	// Who has the interface for itself does not share it.
+	alone := mode == "passthru" || len(lower.shares) > 0 && lower.shares[0].Mode == "passthru"
+	if alone && len(lower.shares) > 0 || o.MTU > lower.MTU {
+		return nil, errno("EINVAL")
+	}
+	l := n.newLink(s, o.Name, "macvlan")
+	l.Mode, l.lower, l.MTU = mode, lower, lower.MTU
+	if mode == "passthru" {
+		l.MAC = lower.MAC
+	}
+	lower.shares = append(lower.shares, l)
+	return l, nil
 }
 
 func (n *network) linkDel(l *link) error {
@@ -305,11 +342,18 @@ func (n *network) linkDel(l *link) error {
 	return nil
 }
 
-// unplug removes an interface and, of a veth, the other end.
+// unplug removes an interface with what shares it and, of a veth, the other end.
 func (n *network) unplug(l *link) {
+	for _, upper := range slices.Clone(l.shares) {
+		n.unplug(upper)
+	}
+	if l.lower != nil {
+		l.lower.shares = slices.DeleteFunc(l.lower.shares, func(m *link) bool { return m == l })
+	}
 	l.in.forget(l)
 	if p := l.peer; p != nil {
-		p.in.forget(p)
+		l.peer, p.peer = nil, nil
+		n.unplug(p)
 	}
 }
 
@@ -332,10 +376,13 @@ func (s *space) forget(l *link) {
 func (n *network) linkSet(l *link, o topo.LinkSet) error {
 	s := l.in
 	if o.MTU != 0 {
-		if o.MTU < 68 || o.MTU > 65535 && l.Kind != "loopback" {
+		if o.MTU < 68 || o.MTU > 65535 && l.Kind != "loopback" || l.lower != nil && o.MTU > l.lower.MTU {
 			return errno("EINVAL")
 		}
 		l.MTU = o.MTU
+		for _, m := range l.shares {
+			m.MTU = min(m.MTU, l.MTU)
+		}
 	}
 	l.MAC = cmp.Or(o.MAC, l.MAC)
 	if o.Rename != "" {
@@ -357,6 +404,8 @@ func (n *network) linkSet(l *link, o topo.LinkSet) error {
 			return errno("ELOOP")
 		case l.Kind == "loopback" || l.Kind == "tun":
 			return errno("EINVAL")
+		case len(l.shares) > 0:
+			return errno("EBUSY")
 		}
 		l.enslave(m)
 	}
@@ -488,6 +537,8 @@ func (l *link) carrier() bool {
 		return alone
 	case "tun":
 		return l.tunnel != nil
+	case "macvlan":
+		return l.lower.carrier()
 	}
 	return true
 }
@@ -839,6 +890,12 @@ func (s *space) node() topo.Node {
 		d.Carrier = l.carrier()
 		if l.peer != nil {
 			d.Peer = topo.Link(l.peer.in.id, l.peer.Name)
+		}
+		if l.lower != nil {
+			d.Parent = l.lower.Name
+			if l.lower.in != s {
+				d.Parent = string(topo.Link(l.lower.in.id, l.lower.Name))
+			}
 		}
 		if l.master != nil {
 			d.Master = l.master.Name

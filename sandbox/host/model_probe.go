@@ -505,13 +505,29 @@ func arp(out *link, from string, ip netip.Addr, seen map[*link]bool, t *trail) *
 		}
 		return nil
 	}
-	in := out.peer
-	if in == nil {
-		return nil
-	}
 	mark := len(t.way)
 	t.pass(out, true)
+	if out.lower != nil {
+		if out.Mode == "bridge" {
+			if found := out.lower.shared(out, ip, t); found != nil {
+				return found
+			}
+		}
+		if found := arp(out.lower, from, ip, seen, t); found != nil {
+			return found
+		}
+		t.way = t.way[:mark]
+		return nil
+	}
+	in := out.peer
+	if in == nil {
+		t.way = t.way[:mark]
+		return nil
+	}
 	t.pass(in, false)
+	if found := in.shared(nil, ip, t); found != nil {
+		return found
+	}
 	switch {
 	case in.master != nil && in.master.Up:
 		if found := in.bridged(from, ip, seen, t); found != nil {
@@ -521,6 +537,18 @@ func arp(out *link, from string, ip netip.Addr, seen map[*link]bool, t *trail) *
 		return in
 	}
 	t.way = t.way[:mark]
+	return nil
+}
+
+// shared is the macvlan of l that answers for ip. Only those in bridge mode hear
+// each other; what comes from outside, where from is nil, all of them hear.
+func (l *link) shared(from *link, ip netip.Addr, t *trail) *link {
+	for _, m := range l.shares {
+		if m != from && m.carrier() && (from == nil || m.Mode == "bridge") && m.in.owner(ip) != nil {
+			t.pass(m, false)
+			return m
+		}
+	}
 	return nil
 }
 
@@ -534,6 +562,9 @@ func (in *link) bridged(from string, ip netip.Addr, seen map[*link]bool, t *trai
 		return br
 	}
 	t.flooded = append(t.flooded, glimpse{link: br})
+	if found := br.shared(nil, ip, t); found != nil {
+		return found
+	}
 	found := arp(br, from, ip, seen, t)
 	if found != nil && s.policies["FORWARD"] == "DROP" && s.shownSysctls()[bridgeCallIptables] == "1" {
 		t.filtered = true

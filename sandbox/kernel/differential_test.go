@@ -54,6 +54,7 @@ var (
 	port     = append(slices.Clone(bridge), on("host1", topo.LinkSet{Name: "veth1", Master: "br0"}))
 	addrs    = append(slices.Clone(cable), on("host1", addr(topo.VerbAdd, "172.16.0.1/24", "veth1")))
 	tunnel   = append(slices.Clone(bare), on("host1", topo.LinkAdd{Name: "vx0", Kind: "vxlan", VXLAN: &topo.VXLAN{VNI: 7, Port: 4789, Learning: true}}))
+	shared   = append(slices.Clone(bare), on("host1", topo.LinkAdd{Name: "m0", Kind: "macvlan", Link: "eth0", Mode: "bridge"}))
 	twoKons  = append(slices.Clone(kon), on("host1", topo.NetnsAdd{Name: "kon2"}))
 	routed   = append(slices.Clone(addrs), on("host1", add("192.168.0.0/24", topo.Route{Via: ip("172.16.0.2")})))
 	resolved = append(slices.Clone(addrs), on("host1", neigh(topo.VerbAdd, "172.16.0.9", macA, "veth1")))
@@ -98,6 +99,23 @@ func TestOpsAreTheirCommands(t *testing.T) {
 		{bare, "host1", topo.LinkAdd{Name: "vx0", Kind: "vxlan", VXLAN: &topo.VXLAN{VNI: 42, Remote: ip("239.1.1.1"), Port: 4789}}},
 		{bare, "host1", topo.LinkAdd{Name: "vx0", Kind: "vxlan", VXLAN: &topo.VXLAN{VNI: 1 << 24, Port: 4789}}},
 		{bare, "host1", topo.LinkAdd{Name: "vx0", Kind: "vxlan", VXLAN: &topo.VXLAN{VNI: 42, Port: 4789}, VXLANDev: "nope"}},
+		{bare, "host1", topo.LinkAdd{Name: "m0", Kind: "macvlan", Link: "eth0", Mode: "bridge"}},
+		{bare, "host1", topo.LinkAdd{Name: "m0", Kind: "macvlan", Link: "eth0", Mode: "private", MAC: macA, MTU: 1400}},
+		{bare, "host1", topo.LinkAdd{Name: "m0", Kind: "macvlan", Link: "eth0", Mode: "passthru"}},
+		{bare, "host1", topo.LinkAdd{Name: "m0", Kind: "macvlan", Link: "eth0"}},
+		{bare, "host1", topo.LinkAdd{Name: "m0", Kind: "macvlan", Link: "eth0", MTU: 9000}},
+		{bare, "host1", topo.LinkAdd{Name: "m0", Kind: "macvlan", Link: "eth0", Mode: "nope"}},
+		{bare, "host1", topo.LinkAdd{Name: "m0", Kind: "macvlan", Link: "nope", Mode: "bridge"}},
+		{bare, "host1", topo.LinkAdd{Name: "m0", Kind: "macvlan", Link: "lo", Mode: "bridge"}},
+		{bare, "host1", topo.LinkAdd{Name: "m0", Kind: "macvlan", Mode: "bridge"}},
+		{shared, "host1", topo.LinkAdd{Name: "m1", Kind: "macvlan", Link: "eth0", Mode: "passthru"}},
+		{shared, "host1", topo.LinkAdd{Name: "m1", Kind: "macvlan", Link: "m0", Mode: "bridge"}},
+		{append(slices.Clone(shared), kon...), "host1", topo.LinkSet{Name: "m0", Netns: "kon"}},
+		{port, "host1", topo.LinkAdd{Name: "m0", Kind: "macvlan", Link: "veth1", Mode: "bridge"}},
+		{append(slices.Clone(bridge), shared...), "host1", topo.LinkSet{Name: "eth0", Master: "br0"}},
+		{shared, "host1", topo.LinkSet{Name: "m0", State: "up"}},
+		{shared, "host1", topo.LinkSet{Name: "m0", MTU: 9000}},
+		{shared, "host1", topo.LinkDel{Name: "eth0"}},
 		{tunnel, "host1", topo.LinkAdd{Name: "vx1", Kind: "vxlan", VXLAN: &topo.VXLAN{VNI: 7, Port: 4789, Learning: true}}},
 
 		{cable, "host1", topo.LinkDel{Name: "veth1"}},

@@ -82,6 +82,21 @@ func (a *applier) linkAdd(ctx context.Context, p *place, node topo.NodeID, o top
 			return err
 		}
 		info.AddChild(data)
+	case "macvlan":
+		if o.Link != "" {
+			lower, err := a.device(ctx, p, o.Link)
+			if err != nil {
+				return err
+			}
+			req.AddData(attrU32(unix.IFLA_LINK, lower))
+		}
+		if o.Mode != "" {
+			mode, ok := macvlanModes[o.Mode]
+			if !ok {
+				return faultf(unix.EINVAL, "argument of \"mode\" must be \"private\", \"vepa\", \"bridge\", \"passthru\" or \"source\", not %q", o.Mode)
+			}
+			info.AddRtAttr(nl.IFLA_INFO_DATA, nil).AddRtAttr(nl.IFLA_MACVLAN_MODE, nl.Uint32Attr(uint32(mode)))
+		}
 	}
 	req.AddData(info)
 	return p.do(req)

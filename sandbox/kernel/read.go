@@ -24,6 +24,9 @@ var (
 	routeScopes = map[string]uint8{"global": 0, "site": 200, "link": 253, "host": 254, "nowhere": 255}
 	routeTypes  = map[string]uint8{"unicast": 1, "local": 2, "broadcast": 3, "anycast": 4, "multicast": 5, "blackhole": 6,
 		"unreachable": 7, "prohibit": 8, "throw": 9, "nat": 10}
+	macvlanModes = map[string]uint8{"private": nl.MACVLAN_MODE_PRIVATE, "vepa": nl.MACVLAN_MODE_VEPA, "bridge": nl.MACVLAN_MODE_BRIDGE,
+		"passthru": nl.MACVLAN_MODE_PASSTHRU, "source": nl.MACVLAN_MODE_SOURCE}
+	ipvlanModes     = map[string]uint8{"l2": 0, "l3": 1, "l3s": 2}
 	neighbourStates = map[uint16]string{unix.NUD_INCOMPLETE: "incomplete", unix.NUD_REACHABLE: "reachable", unix.NUD_STALE: "stale",
 		unix.NUD_DELAY: "delay", unix.NUD_PROBE: "probe", unix.NUD_FAILED: "failed", unix.NUD_PERMANENT: "permanent"}
 )
@@ -154,6 +157,18 @@ func linkInfo(l *topo.Netdev, b []byte) (lower uint32) {
 				l.Bridge.STP = u32(v) != 0
 			case nl.IFLA_BR_VLAN_FILTERING:
 				l.Bridge.VLANFiltering = v[0] != 0
+			}
+		})
+	case "macvlan", "macvtap":
+		attributes(data, func(t uint16, v []byte) {
+			if t == nl.IFLA_MACVLAN_MODE {
+				l.Mode = word(macvlanModes, uint8(u32(v)))
+			}
+		})
+	case "ipvlan", "ipvtap":
+		attributes(data, func(t uint16, v []byte) {
+			if t == nl.IFLA_IPVLAN_MODE {
+				l.Mode = word(ipvlanModes, uint8(binary.NativeEndian.Uint16(v)))
 			}
 		})
 	case "vxlan":

@@ -158,7 +158,9 @@ func TestChangesOfTheShellAreSeen(t *testing.T) {
 		{"ping -qc2 -i0.01 172.16.0.2 >/dev/null", func(h, k *topo.Node) bool {
 			return h.Counters["Icmp.InEchoReps"] == 2 && k.Counters["Icmp.InEchos"] == 2
 		}},
-		{"ip link add m0 link eth0 type macvlan mode bridge", func(h, _ *topo.Node) bool { return h.Link("m0") != nil && h.Link("m0").Parent == "eth0" }},
+		{"ip link add m0 link eth0 type macvlan mode bridge", func(h, _ *topo.Node) bool {
+			return h.Link("m0") != nil && h.Link("m0").Parent == "eth0" && h.Link("m0").Mode == "bridge"
+		}},
 		{"ip link set m0 netns kon", func(_, k *topo.Node) bool { return k.Link("m0") != nil && k.Link("m0").Parent == "host1:eth0" }},
 		{"ip link del dangling", func(h, _ *topo.Node) bool { return h.Link("loose") == nil }},
 	} {

@@ -33,7 +33,7 @@ type (
 	// NetnsDel removes the name; the namespace goes with its last user.
 	NetnsDel struct{ Name string }
 
-	// LinkAdd makes an interface of Kind veth, bridge or vxlan.
+	// LinkAdd makes an interface of Kind veth, bridge, vxlan or macvlan.
 	LinkAdd struct {
 		Name string
 		Kind string
@@ -46,6 +46,10 @@ type (
 		// VXLAN is for a vxlan; VXLANDev is its lower device, if any.
 		VXLAN    *VXLAN `json:",omitempty"`
 		VXLANDev string `json:",omitempty"`
+		// Link is the interface that a macvlan shares, Mode how: bridge, private,
+		// passthru or vepa, which is what the kernel takes for none.
+		Link string `json:",omitempty"`
+		Mode string `json:",omitempty"`
 	}
 	// LinkDel removes an interface; of a veth, both ends go.
 	LinkDel struct{ Name string }
@@ -134,12 +138,15 @@ func (o NetnsDel) Command() string { return "ip netns del " + Quote(o.Name) }
 // Command implements Op.
 func (o LinkAdd) Command() string {
 	// "name", since iproute2 takes a bare "a" for its keyword "address".
-	w := words{"ip", "link", "add", "name", o.Name}
+	w := words{"ip", "link", "add"}
+	w.opt(o.Link != "", "link", o.Link)
+	w = append(w, "name", o.Name)
 	w.opt(o.MAC != "", "address", o.MAC)
 	w.opt(o.MTU != 0, "mtu", strconv.Itoa(o.MTU))
 	w = append(w, "type", o.Kind)
 	w.opt(o.Peer != "", "peer", "name", o.Peer)
 	w.opt(o.PeerNetns != "", "netns", o.PeerNetns)
+	w.opt(o.Mode != "", "mode", o.Mode)
 	if v := o.VXLAN; v != nil {
 		w = append(w, "id", strconv.Itoa(v.VNI))
 		w.opt(v.Local.IsValid(), "local", v.Local.String())

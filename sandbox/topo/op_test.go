@@ -31,6 +31,8 @@ var commands = []struct {
 	{"host1", topo.LinkAdd{Name: "vx", Kind: "vxlan", VXLANDev: "eth0", VXLAN: &topo.VXLAN{VNI: 42, Local: ip("10.0.0.10"), Remote: ip("10.0.0.20"), Port: 4789, Learning: true}},
 		"ip link add name vx type vxlan id 42 local 10.0.0.10 remote 10.0.0.20 dev eth0 dstport 4789"},
 	{"host1", topo.LinkAdd{Name: "vx", Kind: "vxlan", VXLAN: &topo.VXLAN{VNI: 1, Remote: ip("239.1.1.1")}}, "ip link add name vx type vxlan id 1 group 239.1.1.1 nolearning"},
+	{"host1", topo.LinkAdd{Name: "m0", Kind: "macvlan", Link: "eth0", Mode: "bridge"}, "ip link add link eth0 name m0 type macvlan mode bridge"},
+	{"host1/kon", topo.LinkAdd{Name: "m0", Kind: "macvlan", Link: "eth0", MTU: 1400}, "ip -n kon link add link eth0 name m0 mtu 1400 type macvlan"},
 	{"host1", topo.LinkDel{Name: "veth1"}, "ip link del veth1"},
 
 	{"host1", topo.LinkSet{Name: "veth2", Netns: "kon"}, "ip link set dev veth2 netns kon"},

@@ -228,7 +228,9 @@ type Netdev struct {
 	Peer LinkID `json:"peer,omitempty"`
 	// Parent is the lower device of a vlan, macvlan or vxlan: its name, or its
 	// LinkID where it is in another namespace.
-	Parent    string         `json:"parent,omitempty"`
+	Parent string `json:"parent,omitempty"`
+	// Mode of a macvlan: bridge, private, vepa, passthru, source; of an ipvlan: l2, l3, l3s.
+	Mode      string         `json:"mode,omitempty"`
 	Addresses []netip.Prefix `json:"addresses"`
 	VXLAN     *VXLAN         `json:"vxlan,omitempty"`
 	Bridge    *Bridge        `json:"bridge,omitempty"`

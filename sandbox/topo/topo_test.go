@@ -42,7 +42,7 @@ var vxlans = rapid.Custom(func(t *rapid.T) topo.VXLAN {
 var netdevs = rapid.Custom(func(t *rapid.T) topo.Netdev {
 	d := topo.Netdev{Name: names.Draw(t, "name"), Index: numbers.Draw(t, "index"), Kind: words.Draw(t, "kind"), Up: rapid.Bool().Draw(t, "up"),
 		Carrier: rapid.Bool().Draw(t, "carrier"), MAC: macs.Draw(t, "mac"), MTU: numbers.Draw(t, "mtu"), Master: words.Draw(t, "master"),
-		Peer: topo.LinkID(words.Draw(t, "peer")), Parent: words.Draw(t, "parent"), Addresses: some(t, "addresses", prefixes)}
+		Peer: topo.LinkID(words.Draw(t, "peer")), Parent: words.Draw(t, "parent"), Mode: words.Draw(t, "mode"), Addresses: some(t, "addresses", prefixes)}
 	if rapid.Bool().Draw(t, "is vxlan") {
 		v := vxlans.Draw(t, "vxlan")
 		d.VXLAN = &v

@@ -319,6 +319,7 @@ function macvlan(more: string[]): Snapshot {
       mac: `02:00:00:00:09:0${i}`,
       mtu: 1500,
       parent: 'host1:eth0',
+      mode: i < 2 ? 'bridge' : 'private',
       addresses: [`10.0.0.${20 + i}/24`],
     });
   }

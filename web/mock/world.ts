@@ -160,7 +160,9 @@ export class ToyWorld {
 
   #linkCommand(node: NodeId, verb: string | undefined, rest: string[]): void {
     const words = rest.filter((w) => w !== 'dev');
-    const name = words[0] ?? '';
+    const named = words.indexOf('name');
+    const at = words[0] === 'link' ? named + 1 : 0; // "link eth0 name m0", as it is with a macvlan
+    const name = words[at] ?? '';
     const after = (word: string): string | undefined => {
       const i = words.indexOf(word);
       return i < 0 ? undefined : words[i + 1];
@@ -172,6 +174,12 @@ export class ToyWorld {
       const far = inside === undefined ? node : this.#inside(node, inside);
       const own = mac === undefined ? {} : { mac };
       this.#node(far);
+      if (kind === 'macvlan') {
+        const [parent = '', mode = 'vepa'] = [after('link'), after('mode')];
+        const { mtu } = this.#find(node, parent);
+        this.#link(node, name, kind, { ...own, parent, mode, mtu });
+        return;
+      }
       this.#link(node, name, kind, { ...own, ...(kind === 'veth' && peer && { peer: linkId(far, peer) }) });
       if (kind === 'veth' && peer) this.#link(far, peer, 'veth', { peer: linkId(node, name) });
       return;
@@ -198,6 +206,7 @@ export class ToyWorld {
       delete link.master;
       Object.assign(link, { up: false, addresses: [] });
       (to.links ??= []).push(link);
+      if (link.parent && !link.parent.includes(':')) link.parent = linkId(node, link.parent);
       if (link.peer) {
         const far = splitLink(link.peer);
         this.#find(far.node, far.name).peer = linkId(to.id, name);

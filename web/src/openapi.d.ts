@@ -760,6 +760,7 @@ export interface components {
             kind: string;
             mac: string;
             master?: string;
+            mode?: string;
             /** Format: int64 */
             mtu: number;
             name: string;

@@ -72,6 +72,9 @@ export function linkState(l: Netdev): LinkState {
   return l.carrier ? 'up' : 'no-carrier';
 }
 
+/** "veth", "macvlan bridge": with its mode, where its kind has some. */
+export const kindText = (l: Netdev): string => (l.mode ? `${l.kind} ${l.mode}` : l.kind);
+
 /** Addresses without the IPv6 link-local ones that the kernel gives to every interface. */
 export function shownAddresses(l: Netdev): string[] {
   return (l.addresses ?? []).filter((a) => !a.startsWith('fe80:'));

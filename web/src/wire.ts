@@ -48,6 +48,8 @@ export interface Netdev {
   peer?: LinkId;
   /** The lower device: its name, or its id where it is in another namespace. */
   parent?: string;
+  /** Of a macvlan: bridge, private, vepa, passthru, source; of an ipvlan: l2, l3, l3s. */
+  mode?: string;
   /** What somebody noted on it: Kabel says there why it set a port down. */
   alias?: string;
   addresses: Section<string>;

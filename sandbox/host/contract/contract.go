@@ -35,6 +35,7 @@ func Test(t *testing.T, open func(t *testing.T) host.Host) {
 		{"an impossible spec is invalid", invalidSpecs},
 		{"a setup that fails leaves no world", failedSetup},
 		{"ops change the world as the commands would", appliesOps},
+		{"namespaces share an interface with macvlans", sharesAnInterface},
 		{"a refused op says what the kernel said", refusedOps},
 		{"an op on a machine that is not there is invalid and nothing is done", invalidOps},
 		{"what was done before a refused op stays", partialApply},
@@ -302,6 +303,57 @@ func appliesOps(t *testing.T, h host.Host) {
 	apply(t, w, topo.Placed{Node: "host1", Op: topo.LinkDel{Name: "veth1"}}, topo.Placed{Node: "host1", Op: topo.NetnsDel{Name: "kon"}})
 	if s = snapshot(t, w); len(s.Nodes) != 3 || s.Node("host1").Link("veth1") != nil {
 		t.Error("what was deleted is still there")
+	}
+}
+
+func sharesAnInterface(t *testing.T, h host.Host) {
+	w := create(t, h, "w")
+	macvlan := func(name, mode string) topo.Placed {
+		return topo.Placed{Node: "host1", Op: topo.LinkAdd{Name: name, Kind: "macvlan", Link: "eth0", Mode: mode}}
+	}
+	_, err := w.Apply(t.Context(), []topo.Placed{macvlan("a0", "bridge"), macvlan("b0", "bridge"), macvlan("c0", "private")})
+	if op, ok := errors.AsType[*host.OpError](err); ok && op.Errno == "EOPNOTSUPP" {
+		t.Skip("kernel lacks: macvlan devices")
+	} else if err != nil {
+		t.Fatal(err)
+	}
+	for i, name := range []string{"a", "b", "c"} {
+		in, dev := topo.NodeID("host1").In(name), name+"0"
+		apply(t, w,
+			topo.Placed{Node: "host1", Op: topo.NetnsAdd{Name: name}},
+			topo.Placed{Node: "host1", Op: topo.LinkSet{Name: dev, Netns: name}},
+			topo.Placed{Node: in, Op: address(fmt.Sprintf("10.0.0.%d/24", 31+i), dev)},
+			topo.Placed{Node: in, Op: topo.LinkSet{Name: dev, State: "up"}})
+	}
+	apply(t, w, macvlan("vepa0", ""))
+	s := snapshot(t, w)
+	for id, want := range map[topo.LinkID][2]string{
+		"host1/a:a0": {"host1:eth0", "bridge"}, "host1/c:c0": {"host1:eth0", "private"}, "host1:vepa0": {"eth0", "vepa"},
+	} {
+		if l := link(t, s, id); l.Kind != "macvlan" || [2]string{l.Parent, l.Mode} != want || l.MAC == link(t, s, "host1:eth0").MAC {
+			t.Errorf("%s is %+v, want %v", id, l, want)
+		}
+	}
+	// Bridged ones hear each other and what is outside, a private one only that;
+	// none of them hears the machine whose interface they share.
+	for _, p := range []struct {
+		from topo.NodeID
+		to   string
+		ok   bool
+	}{
+		{"host1/a", "10.0.0.32", true}, {"host1/a", "10.0.0.20", true}, {"host2", "10.0.0.31", true}, {"host1/c", "10.0.0.20", true},
+		{"host1/a", "10.0.0.33", false}, {"host1/c", "10.0.0.31", false}, {"host1/a", "10.0.0.10", false}, {"host1", "10.0.0.31", false},
+	} {
+		got, err := w.Probe(t.Context(), topo.Probe{From: p.from, Kind: topo.ProbePing, To: p.to})
+		if err != nil || got.OK != p.ok {
+			t.Errorf("a ping from %s to %s: %+v, %v", p.from, p.to, got, err)
+		}
+	}
+	// They go with what they share.
+	apply(t, w, topo.Placed{Node: "host1", Op: topo.LinkDel{Name: "eth0"}})
+	s = snapshot(t, w)
+	if s.Node("host1/a").Link("a0") != nil || s.Node("host1").Link("vepa0") != nil {
+		t.Error("a macvlan outlives the interface that it shares")
 	}
 }
 

@@ -72,6 +72,7 @@ function lossesOf(id: LinkId, l: Netdev): Words[] {
   if (l.kind === 'loopback') return [];
   if (isWire(id, l)) return [{ key: 'build.loss.wire', params: { name: l.name } }];
   if (['veth', 'bridge', 'vxlan'].includes(l.kind)) return [];
+  if (l.kind === 'macvlan' && !l.parent?.includes(':')) return [];
   return [{ key: 'build.loss.kind', params: { name: l.name, kind: l.kind } }];
 }
 

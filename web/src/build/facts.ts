@@ -17,6 +17,7 @@ export interface Make {
   kind: string;
   peer?: LinkId;
   parent?: string;
+  mode?: string;
   vxlan?: Netdev['vxlan'];
 }
 
@@ -33,6 +34,7 @@ function tell(n: Node, out: Facts): void {
     const make: Make = { kind: l.kind };
     if (l.peer) make.peer = l.peer;
     if (l.parent) make.parent = l.parent;
+    if (l.mode) make.mode = l.mode;
     if (l.vxlan) make.vxlan = l.vxlan;
     out.set(`link ${id}`, JSON.stringify(make));
     out.set(`state ${id}`, l.up ? 'up' : 'down');

@@ -76,6 +76,12 @@ describe('what is done is taken back', () => {
       ],
       'iptables -D INPUT -s 2.2.2.2 -j DROP',
     ],
+    ['a macvlan', pair, 'ip link add link eth0 name m0 type macvlan mode bridge'],
+    [
+      'a macvlan that was deleted',
+      [...pair, 'ip link add link eth0 name m0 type macvlan mode private'],
+      'ip link del m0',
+    ],
     ['a route', pair, 'ip -n c1 route del default via 172.16.0.1'],
   ])('%s', (_, before, command) => {
     const w = start(...before);

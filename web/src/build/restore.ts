@@ -162,7 +162,7 @@ class Walk {
 
   #make(id: LinkId): void {
     const { node, name } = splitLink(id);
-    const { kind, peer, vxlan, parent } = make(this.goal, id);
+    const { kind, peer, vxlan, parent, mode } = make(this.goal, id);
     const bare = (): Walked => ({ up: false, mtu: '1500', master: '', addresses: new Set() });
     if (kind === 'bridge') this.#say(node, `ip link add ${name} type bridge`);
     else if (kind === 'vxlan' && vxlan) {
@@ -173,6 +173,10 @@ class Walk {
       words.push(`dstport ${vxlan.port}`);
       if (!vxlan.learning) words.push('nolearning');
       this.#say(node, words.join(' '));
+    } else if (kind === 'macvlan' && mode && parent && !parent.includes(':')) {
+      const mac = this.goal.get(`mac ${id}`);
+      const own = mode !== 'passthru' && mac ? ` address ${mac}` : '';
+      this.#say(node, `ip link add link ${parent} name ${name}${own} type macvlan mode ${mode}`);
     } else if (kind === 'veth' && peer && this.#mayPair(id, peer)) {
       const inside = (end: LinkId): boolean => netnsOf(splitLink(end).node) !== '';
       const [near, far] = inside(id) && !inside(peer) ? [peer, id] : [id, peer];

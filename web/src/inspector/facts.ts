@@ -19,6 +19,13 @@ export function whatIs(link: Netdev): Key {
   return isKnown(link.kind) ? `what.kind.${link.kind}` : 'what.kind.other';
 }
 
+const modes = ['bridge', 'private', 'vepa', 'passthru', 'source', 'l2', 'l3', 'l3s'] as const;
+
+function whatMode(l: Netdev): Key {
+  const known = modes.find((m) => m === l.mode);
+  return known ? `what.mode.${known}` : whatIs(l);
+}
+
 /** What a setting does; the same one of every interface is said the same. */
 export function whatSetting(key: string): Key | undefined {
   const last = key.slice(key.lastIndexOf('.') + 1);
@@ -64,6 +71,7 @@ export function factsOf(node: Node, l: Netdev): Fact[] {
         : { to: linkId(node.id, l.parent), text: l.parent },
       command: link,
     },
+    l.mode !== undefined && { label: 'col.mode', what: whatMode(l), value: l.mode, command: link },
     l.alias !== undefined && { label: 'col.alias', what: whatIs(l), value: l.alias, command: link },
     ...vxlanFacts(l, link),
     ...bridgeFacts(node, l, link),

@@ -66,6 +66,21 @@ test('a value is shown with its command, and leads to what it names', () => {
   });
 });
 
+test('a macvlan shows how it shares, and what', () => {
+  const own = node('host1').links?.[1] as Netdev;
+  const shared = { ...own, name: 'm0', kind: 'macvlan', mode: 'bridge', parent: 'host1:eth0' };
+  const facts = factsOf(node('host1/kon'), shared);
+  expect(facts.find((f) => f.label === 'col.mode')).toMatchObject({
+    value: 'bridge',
+    what: 'what.mode.bridge',
+    command: 'ip -n kon -d link show dev m0',
+  });
+  expect(facts.find((f) => f.label === 'col.parent')?.value).toEqual({
+    to: 'host1:eth0',
+    text: 'eth0 on host1',
+  });
+});
+
 test.each([
   ['net.ipv4.ip_forward', 'what.sysctl.ip_forward'],
   ['net.ipv4.conf.eth0.rp_filter', 'what.sysctl.rp_filter'],

@@ -1,5 +1,14 @@
 import { t, type Key } from '../i18n/index.svelte';
-import { isDefault, isHidden, linkId, linkState, netnsOf, splitLink, type LinkState } from '../snapshot';
+import {
+  isDefault,
+  isHidden,
+  kindText,
+  linkId,
+  linkState,
+  netnsOf,
+  splitLink,
+  type LinkState,
+} from '../snapshot';
 import type { FdbEntry, LinkId, Netdev, Node, NodeId } from '../wire';
 
 /** One cell: plain text, a state with its sign, or something else that can be inspected. */
@@ -58,7 +67,7 @@ export function tablesOf(node: Node, link?: Netdev): Table[] {
       columns: ['col.name', 'col.kind', 'col.state', 'col.addresses', 'col.mac', 'col.mtu', 'col.attached'],
       rows: links.map((l) => [
         l.name,
-        l.kind,
+        kindText(l),
         { state: linkState(l) },
         (l.addresses ?? []).join('\n'),
         l.mac,

@@ -187,6 +187,19 @@ test.each<[what: string, before: Node[], after: Node[], said: string[]]>([
     ],
   ],
   [
+    'how an interface is shared',
+    [node('host1', { links: [link('m', 2, { kind: 'macvlan', mode: 'bridge' })] })],
+    [
+      node('host1', {
+        links: [
+          link('m', 2, { kind: 'macvlan', mode: 'private' }),
+          link('n', 3, { kind: 'macvlan', mode: 'vepa' }),
+        ],
+      }),
+    ],
+    ['host1 + change.link.add n macvlan vepa', 'host1 ~ change.mode m macvlan bridge private'],
+  ],
+  [
     'a link-local address is no news',
     [node('host1', { links: [link('v', 2)] })],
     [node('host1', { links: [link('v', 2, { addresses: ['fe80::1/64'] })] })],

@@ -1,7 +1,7 @@
 // What a person would say of the difference between two states of the kernel.
 import type { Key, Params } from '../i18n/index.svelte';
 import { chainCommand, onNode } from '../inspector/tables';
-import { isDefault, linkId, linkState, machineOf, netnsOf, shownAddresses } from '../snapshot';
+import { isDefault, kindText, linkId, linkState, machineOf, netnsOf, shownAddresses } from '../snapshot';
 import type {
   Chain,
   FdbEntry,
@@ -151,7 +151,7 @@ function linkChanges(node: Node, pairs: Pairs): Change[] {
         const [peer = '', far = ''] = [link.peer.split(':')[1], link.peer.split(':')[0]];
         if (far === node.id) add('+', 'change.link.cable', { name, peer }, name);
         else add('+', 'change.link.cableTo', { name, peer, node: far }, name);
-      } else add('+', 'change.link.add', { name, kind: link.kind }, name);
+      } else add('+', 'change.link.add', { name, kind: kindText(link) }, name);
     }
     if (was && was.node !== node.id) {
       const params = { name, node: was.node };
@@ -179,6 +179,7 @@ const blank = (l: Netdev): Netdev => {
     carrier: false,
     addresses: [],
     ...(l.vxlan && { vxlan: l.vxlan }),
+    ...(l.mode && { mode: l.mode }),
     ...(l.bridge && { bridge: { stp: false, vlan_filtering: false } }),
   };
 };
@@ -208,6 +209,8 @@ function attributes(
   const [vxlan, bridge] = [now.vxlan, now.bridge];
   if (was.vxlan && vxlan && vxlanText(was.vxlan) !== vxlanText(vxlan))
     add('~', 'change.vxlan', { name, old: vxlanText(was.vxlan), value: vxlanText(vxlan) }, name, details);
+  if (was.mode && now.mode && was.mode !== now.mode)
+    add('~', 'change.mode', { name, kind: now.kind, old: was.mode, value: now.mode }, name, details);
   if (was.bridge && bridge) {
     for (const what of ['stp', 'vlan_filtering'] as const) {
       if (was.bridge[what] === bridge[what]) continue;

@@ -1,7 +1,7 @@
 import { netnsOf } from '../snapshot';
 import type { LinkId, Node, NodeId } from '../wire';
 import { cut, flow, monoWidth, sansWidth, type Box, type Point } from './geometry';
-import { addressLines, chipSize, column, gap, labelRoom, linkItem, nodeItem, portItem } from './items';
+import { chipSize, column, gap, labelRoom, linkItem, nodeItem, portItem, portLines } from './items';
 import type { Item } from './picture';
 import type { End, World } from './world';
 
@@ -58,7 +58,7 @@ function measure(node: Node, w: World, inLanes: boolean): Container {
     inLanes ? 0 : ports.length * column,
     Math.min(3 * column, titleRoom(node) + chipsWidth + 8),
   );
-  const each = ports.map((e) => addressLines(e.link).length);
+  const each = ports.map((e) => portLines(e.link).length);
   const lines = inLanes ? each.reduce((a, b) => a + b, 0) : Math.max(0, ...each);
   const chipRows = flow(
     chips.map((e) => chipSize(e)),
@@ -166,7 +166,7 @@ function drawPorts(out: Drawn, c: Container, box: Box): void {
   c.ports.forEach((e, i) => {
     const x = box.x + cell * (i + 0.5);
     const port = portItem(e, { x, y: bottom }, 'south', Math.min(labelRoom, cell - 34));
-    const lines = addressLines(e.link).map((l) => cut(l, cell - 22, monoWidth));
+    const lines = portLines(e.link).map((l) => cut(l, cell - 22, monoWidth));
     const left = c.ports.length === 1 ? box.x + 14 : x - Math.max(0, ...lines.map((l) => monoWidth(l))) / 2;
     port.lines = lines;
     if (port.label) port.label.lines = { x: left, y: bottom - 12 - 16 * (lines.length - 1) };
@@ -184,7 +184,7 @@ function drawLanes(out: Drawn, c: Container, box: Box, lanes: number[]): void {
     const x = box.x + (lanes[i] as number);
     const before = i > 0 ? box.x + (lanes[i - 1] as number) : box.x;
     const port = portItem(e, { x, y: bottom }, 'south', x - before - 20);
-    const lines = addressLines(e.link).map((l) => cut(l, box.w - 28, monoWidth));
+    const lines = portLines(e.link).map((l) => cut(l, box.w - 28, monoWidth));
     port.lines = lines;
     low -= 16 * (lines.length - 1);
     if (port.label) {

@@ -16,6 +16,13 @@ test.each(scenes)('%s: every namespace and interface is told once', (_, s) => {
   expect(new Set(told).size).toBe(told.length);
 });
 
+test('how an interface is shared is told', () => {
+  const [, s] = scenes.find(([name]) => name === 'macvlan on the uplink') ?? [];
+  const told = s ? all(inWords(s)).map((one) => one.text) : [];
+  expect(told).toContain('eth0 (macvlan bridge): up; 10.0.0.20/24; carried by eth0 of host1');
+  expect(told).toContain('eth0 (macvlan private): up; 10.0.0.22/24; carried by eth0 of host1');
+});
+
 test('what a host does with packets is told', () => {
   const s = translated(
     ['-A PREROUTING -p tcp -m tcp --dport 5000 -j DNAT --to-destination 172.20.0.1:80'],

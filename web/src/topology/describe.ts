@@ -1,5 +1,5 @@
 import { t } from '../i18n/index.svelte';
-import { isHidden, linkState, machineOf, netnsOf, shownAddresses, splitLink } from '../snapshot';
+import { isHidden, kindText, linkState, machineOf, netnsOf, shownAddresses, splitLink } from '../snapshot';
 import type { Node, Snapshot } from '../wire';
 import { masquerades, published } from './nat';
 import { tunnels, underlay } from './tunnels';
@@ -76,7 +76,7 @@ function linkText(e: End, w: World): string {
     ...(lower ? [t('text.carriedBy', { name: lower.link.name, node: machineOf(lower.node.id) })] : []),
     ...(ports.length ? [t('text.ports', { ports: ports.map((p) => p.link.name).join(', ') })] : []),
   ];
-  return `${link.name} (${link.kind}): ${parts.join('; ')}`;
+  return `${link.name} (${kindText(link)}): ${parts.join('; ')}`;
 }
 
 function tunnelParts(w: World): Sentence[] {

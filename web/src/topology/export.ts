@@ -1,4 +1,4 @@
-import { linkState, netnsOf, shownAddresses } from '../snapshot';
+import { kindText, linkState, netnsOf, shownAddresses } from '../snapshot';
 import type { Node, Snapshot } from '../wire';
 import { masquerades, published } from './nat';
 import { tunnels, underlay } from './tunnels';
@@ -45,6 +45,7 @@ function linesOf(e: End, w: World): string[] {
   return [
     e.link.name,
     ...shownAddresses(e.link),
+    ...(e.link.mode ? [kindText(e.link)] : []),
     ...(state === 'up' ? [] : [state]),
     ...masquerades(e.node, w).flatMap((m) =>
       m.on.id === e.id ? [m.to ? `SNAT ${m.to}` : `MASQUERADE${m.source ? ` ${m.source}` : ''}`] : [],

@@ -1,4 +1,4 @@
-import { linkState, netnsOf, shownAddresses } from '../snapshot';
+import { kindText, linkState, netnsOf, shownAddresses } from '../snapshot';
 import type { LinkId, Netdev, Node } from '../wire';
 import { cut, monoWidth, sansWidth, type Box, type Point } from './geometry';
 import type { Notice } from './notices';
@@ -88,8 +88,11 @@ export function addressLines(l: Netdev): string[] {
   return all.length > 2 ? [all[0] as string, `+${all.length - 1}`] : all;
 }
 
+/** The lines of a port, inside of what it belongs to. */
+export const portLines = (l: Netdev): string[] => [...addressLines(l), ...(l.mode ? [kindText(l)] : [])];
+
 export function linesOf(l: Netdev): string[] {
-  const facts: string[] = [];
+  const facts: string[] = l.mode ? [kindText(l)] : [];
   if (l.vxlan) facts.push(`VNI ${l.vxlan.vni} · UDP ${l.vxlan.port}`);
   if (l.kind !== 'loopback' && l.mtu !== 1500 && l.mtu > 0) facts.push(`MTU ${l.mtu}`);
   return [...addressLines(l), ...facts];

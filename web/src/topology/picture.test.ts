@@ -216,6 +216,12 @@ test('what shares an interface hangs straight on it', () => {
   const children = p.cables.filter((c) => c.kind === 'child-of');
   expect(children.map((c) => c.ends[1])).toEqual(['host1:eth0', 'host1:eth0', 'host1:eth0']);
   for (const c of children) expect(c.points).toHaveLength(2);
+  const lines = p.items.flatMap((i) => (isLink(i) && i.link.kind === 'macvlan' ? [i.lines] : []));
+  expect(lines).toEqual([
+    ['10.0.0.20/24', 'macvlan bridge'],
+    ['10.0.0.21/24', 'macvlan bridge'],
+    ['10.0.0.22/24', 'macvlan private'],
+  ]);
 });
 
 test('a published port leads to the namespace that answers', () => {

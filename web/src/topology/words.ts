@@ -1,5 +1,5 @@
 import { t } from '../i18n/index.svelte';
-import { isHidden, linkState, netnsOf, splitLink } from '../snapshot';
+import { isHidden, kindText, linkState, netnsOf, splitLink } from '../snapshot';
 import type { LinkId } from '../wire';
 import type { Notice } from './notices';
 import type { Cable, Item, NodeItem } from './picture';
@@ -29,7 +29,9 @@ export function nameOf(i: Item): string {
   }
   const parts = [[i.name, ...i.lines].join(' ')];
   if (i.name !== i.link.name) parts.push(i.link.name);
-  parts.push(i.link.kind, t(`link.${linkState(i.link)}`));
+  const kind = kindText(i.link);
+  if (!i.lines.includes(kind)) parts.push(kind);
+  parts.push(t(`link.${linkState(i.link)}`));
   parts.push(...(i.link.addresses ?? []).filter((a) => !i.lines.includes(a)));
   if (i.link.master) parts.push(t('link.master', { master: i.link.master }));
   if (i.link.peer) parts.push(t('link.cable', splitLink(i.link.peer)));
