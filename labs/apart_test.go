@@ -8,7 +8,7 @@ import (
 
 // TestTheDemoIsToldInEveryLanguage: each step has words of each language's own.
 func TestTheDemoIsToldInEveryLanguage(t *testing.T) {
-	c, err := labs.BuiltIn()
+	c, err := labs.BuiltInOnce()
 	if err != nil {
 		t.Fatal(err)
 	}

@@ -201,7 +201,7 @@ func TestACheckEndsWithItsContext(t *testing.T) {
 }
 
 func BenchmarkCheck(b *testing.B) {
-	c, err := labs.BuiltIn()
+	c, err := labs.BuiltInOnce()
 	if err != nil {
 		b.Fatal(err)
 	}

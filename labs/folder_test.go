@@ -60,7 +60,7 @@ func TestOneLabIsADirectoryToo(t *testing.T) {
 }
 
 func TestABuiltInLabKeepsItsName(t *testing.T) {
-	own, err := labs.BuiltIn()
+	own, err := labs.BuiltInOnce()
 	if err != nil {
 		t.Fatal(err)
 	}

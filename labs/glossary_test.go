@@ -130,7 +130,7 @@ func TestLabTextsMarkTerms(t *testing.T) {
 // A term that is explained to the readers of one language is to those of all;
 // two are written as code only, so far.
 func TestBuiltInLabsUseTheGlossary(t *testing.T) {
-	c, err := labs.BuiltIn()
+	c, err := labs.BuiltInOnce()
 	if err != nil {
 		t.Fatal(err)
 	}

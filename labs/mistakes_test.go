@@ -8,7 +8,7 @@ import (
 // TestCommonMistakesAreMet keeps the mistakes that everybody makes in the labs: each
 // is made there by a wrong solution, and gets a hint of its own.
 func TestCommonMistakesAreMet(t *testing.T) {
-	c, err := BuiltIn()
+	c, err := BuiltInOnce()
 	if err != nil {
 		t.Fatal(err)
 	}

@@ -103,7 +103,7 @@ var moments = map[string][]moment{
 // Every lab keeps what it promises to show: each moment has steps, and these steps
 // show it. What the kernel answers is proved by server lab test.
 func TestMoments(t *testing.T) {
-	c, err := BuiltIn()
+	c, err := BuiltInOnce()
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -145,7 +145,7 @@ func TestMoments(t *testing.T) {
 
 // Who comes from the Korean article finds its names.
 func TestKoreanNames(t *testing.T) {
-	c, err := BuiltIn()
+	c, err := BuiltInOnce()
 	if err != nil {
 		t.Fatal(err)
 	}

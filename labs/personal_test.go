@@ -18,7 +18,7 @@ func TestPersonalVariantsOfBuiltInLabs(t *testing.T) {
 	if os.Getenv("KABEL_ALL_SEEDS") != "" {
 		plans = seeds
 	}
-	c, err := BuiltIn()
+	c, err := BuiltInOnce()
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -148,7 +148,7 @@ func TestPersonalDrawing(t *testing.T) {
 }
 
 func TestPersonalPlansAreAskedForBySeed(t *testing.T) {
-	c, err := BuiltIn()
+	c, err := BuiltInOnce()
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -158,7 +158,7 @@ func TestPersonalPlansAreAskedForBySeed(t *testing.T) {
 			t.Errorf("there is a plan for %q", wrong)
 		}
 	}
-	for range 3 * maxPersonal {
+	for range maxPersonal + 8 {
 		if _, err := lab.Plan(DrawPersonal()); err != nil {
 			t.Fatal(err)
 		}
@@ -184,7 +184,7 @@ func TestPersonalPlansAreAskedForBySeed(t *testing.T) {
 }
 
 func BenchmarkPersonalPlan(b *testing.B) {
-	c, err := BuiltIn()
+	c, err := BuiltInOnce()
 	if err != nil {
 		b.Fatal(err)
 	}

@@ -149,7 +149,7 @@ func TestNegotiate(t *testing.T) {
 
 // What every lab must have, beyond what Load demands of any lab.
 func TestBuiltInLabs(t *testing.T) {
-	c, err := labs.BuiltIn()
+	c, err := labs.BuiltInOnce()
 	if err != nil {
 		t.Fatal(err)
 	}

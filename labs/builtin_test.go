@@ -1,0 +1,7 @@
+package labs
+
+import "sync"
+
+// BuiltInOnce is BuiltIn for tests that only read: with the race detector every
+// load takes seconds.
+var BuiltInOnce = sync.OnceValues(BuiltIn)
