@@ -216,6 +216,11 @@ odd['macvlan and a tunnel on the uplink, bridged ones beside'] = macvlan([
   'ip link add vxlan7 type vxlan',
   'ip link add x type veth peer name y',
 ]);
+odd['macvlan on the uplink, and addresses translated there'] = sharedAndTranslated([]);
+odd['macvlan on the uplink, addresses translated there, a tunnel beside'] = sharedAndTranslated([
+  'ip link add vxlan7 type vxlan',
+  'ip link add x type veth peer name y',
+]);
 odd['a tunnel in a tunnel'] = nested();
 odd['a namespace without a name'] = unnamed();
 odd['a router that masquerades'] = masquerading();
@@ -325,6 +330,23 @@ function macvlan(more: string[]): Snapshot {
   }
   const vxlan = (s.nodes ?? [])[0]?.links?.find((l) => l.kind === 'vxlan');
   if (vxlan) Object.assign(vxlan, { parent: 'eth0', vxlan: { vni: 7, port: 4789, learning: true } });
+  return s;
+}
+
+/** The host forwards for a bridge of its own, too, and by the interface that is shared. */
+function sharedAndTranslated(more: string[]): Snapshot {
+  const s = macvlan([
+    'ip link add br0 type bridge',
+    'ip addr add 172.20.0.254/24 dev br0',
+    ...container(3, 'br0'),
+    ...more,
+  ]);
+  firewall(
+    s,
+    'host1',
+    ['-A PREROUTING -p tcp -m tcp --dport 8080 -j DNAT --to-destination 172.20.0.4:80'],
+    ['-A POSTROUTING -s 172.20.0.0/24 ! -o br0 -j MASQUERADE'],
+  );
   return s;
 }
 

@@ -86,7 +86,15 @@ class Host {
     const loose = flow(looseSizes, looseRoom, gap);
     const lowerWidth = apart ? loose.w + gap + stacksWidth : Math.max(loose.w, stacksWidth);
     const wires = parts.shared.filter((e) => w.wiredTo(e) !== undefined);
-    const wireSpace = lowerWidth > 0 ? wires.length * wireRoom : 0;
+    // Signs of what is shared stand on both sides of its wire, or of all that hangs below it.
+    const signs = Math.max(
+      0,
+      ...parts.shared.flatMap((e) => {
+        const { left, right } = this.#translations.beside(e);
+        return [left, right];
+      }),
+    );
+    const wireSpace = lowerWidth > 0 ? wires.length * wireRoom + signs : 0;
 
     const barTitles = this.#bars.map(
       (b) => Math.max(sansWidth(b.link.name), ...linesOf(b.link).map((l) => monoWidth(l))) + 60,
@@ -98,6 +106,7 @@ class Host {
       header - pad,
       this.#grid.w + (this.#grid.rows.length > 1 ? pad : 0),
       lowerWidth + 2 * pad + 2 * wireSpace,
+      signs && 2 * (signs + wires.length * wireRoom + pad),
       ...barTitles,
     );
     const card = { x: 0, y: 0, w: inner + 2 * pad, h: 0 };
@@ -113,7 +122,11 @@ class Host {
 
     this.#header(card.w - pad);
     this.#attached();
-    for (const bar of this.#bars) this.#bar(bar);
+    for (const bar of this.#bars) {
+      this.#bar(bar);
+      const { h } = this.#translations.beside(bar);
+      if (h > 0 && parts.shared.includes(bar)) this.#y += h + 8;
+    }
     this.#loops();
     if ((this.#bars.length > 0 && hangs) || parts.loose.some((l) => l.bar)) this.#y += 12;
     const lowerLeft = this.#root.x + (inner - lowerWidth) / 2;
@@ -130,7 +143,8 @@ class Host {
     const crossings = [...this.#sky].flatMap(([id, p]) => (this.#lands(id) ? [p.x] : []));
     machine.root = { box: this.#root, label: { x: freeSpot(this.#root, crossings), y: rootTop + 22 } };
     this.#wiresOf(wires, lowerWidth > 0, card.h);
-    const { signs, arrows: ways } = this.#translations.draw(boxes, drawn.boxes, {
+    for (const bar of parts.shared) boxes.set(bar.id, this.#mouth(bar, lowerWidth > 0));
+    const drawnSigns = this.#translations.draw(boxes, drawn.boxes, {
       low: rootTop + this.#root.h - pad / 2,
       aside: pad / 2,
       corridor: rootTop - lane,
@@ -142,8 +156,7 @@ class Host {
       items: [machine, ...this.#items, ...drawn.items],
       cables: this.#cables,
       pins: this.#pins,
-      signs,
-      arrows: ways,
+      ...drawnSigns,
     };
   }
 
@@ -333,6 +346,20 @@ class Host {
         this.#pins.set(id, { x: box.x + box.w / 2, y: box.y + box.h, side: 'south' });
     }
     return placed.boxes;
+  }
+
+  /** The place below a bar between whose sides its signs stand. */
+  #mouth(bar: End, aside: boolean): Box {
+    const box = this.#barBoxes.get(bar.id) as Box;
+    const { left, right, h } = this.#translations.beside(bar);
+    const wires = this.#parts.shared.flatMap((e) => this.#pins.get(e.id)?.x ?? []);
+    const middle = box.x + box.w / 2;
+    const [west, east] = wires.length ? [Math.min(...wires), Math.max(...wires)] : [middle, middle];
+    const y = box.y + box.h + 8;
+    if (!aside) return { x: west, y, w: east - west, h };
+    // What hangs below is in the middle, and the wires at the right edge.
+    const x = box.x + left;
+    return { x, y, w: (wires.length ? west - 8 : box.x + box.w) - right - x, h };
   }
 
   #wiresOf(shared: End[], aside: boolean, bottom: number): void {

@@ -233,6 +233,29 @@ test('a published port leads to the namespace that answers', () => {
   expect(p.arrows.map((a) => a.to)).toEqual(['host1/c0', 'host1/c2']);
 });
 
+test('what is translated at an interface that others share has its signs below it', () => {
+  for (const name of [
+    'macvlan on the uplink, and addresses translated there',
+    'macvlan on the uplink, addresses translated there, a tunnel beside',
+  ]) {
+    const p = draw(sceneOf(name));
+    expect(p.signs.map((s) => [s.kind, s.on, s.lines])).toEqual([
+      ['nat', 'host1:eth0', ['MASQUERADE', '172.20.0.0/24']],
+      ['publish', 'host1:eth0', [':8080 → 172.20.0.4:80']],
+    ]);
+    expect(p.arrows.map((a) => a.to)).toEqual(['host1/c3']);
+    const bar = p.items.find((i) => i.id === 'host1:eth0') as LinkItem;
+    const wire = p.cables.find((c) => c.kind === 'wire') as Cable;
+    for (const s of p.signs) {
+      expect(s.box.y).toBeGreaterThan(bar.box.y + bar.box.h);
+      for (const c of p.cables)
+        for (const seg of segments(c))
+          expect(overlap(s.box, grown(seg, 1)), `${s.id} on ${c.id}`).toBe(false);
+    }
+    expect(wire.points[0]?.y).toBe(bar.box.y + bar.box.h);
+  }
+});
+
 describe.each(scenes)('the signs of %s', (_, snapshot) => {
   const { items, signs, arrows, width, height } = draw(snapshot);
   test('cover nothing', () => {

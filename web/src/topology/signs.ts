@@ -19,10 +19,12 @@ export class Translations {
     this.#published = published(node, w);
   }
 
-  /** The room that the signs of an interface need on both of its sides. */
-  beside(e: End): { left: number; right: number } {
+  /** The room that the signs of an interface need on both of its sides, and how tall they are. */
+  beside(e: End): { left: number; right: number; h: number } {
+    const [doors, masks] = [this.#doors(e.id), this.#masks(e.id)];
     const room = (lines: string[]): number => (lines.length ? signSize(lines).w + space : 0);
-    return { left: room(this.#doors(e.id)), right: room(this.#masks(e.id)) };
+    const tall = (lines: string[]): number => (lines.length ? signSize(lines).h : 0);
+    return { left: room(doors), right: room(masks), h: Math.max(tall(doors), tall(masks)) };
   }
 
   /** Whether an arrow leads to one of these namespaces. */
@@ -30,7 +32,10 @@ export class Translations {
     return this.#published.some((p) => p.target && boxes.has(p.target.node.id));
   }
 
-  /** Signs beside what has been placed, and the ways from there to the namespaces. */
+  /**
+   * Signs beside what has been placed, and the ways from there to the
+   * namespaces. Of a bar it is the place below it where its wire leaves.
+   */
   draw(
     placed: Map<LinkId, Box>,
     namespaces: Map<NodeId, Box>,
