@@ -100,7 +100,9 @@ func (r *reading) links() error {
 			case unix.IFLA_IFNAME:
 				l.Name = unix.ByteSliceToString(v)
 			case unix.IFLA_ADDRESS:
-				l.MAC = net.HardwareAddr(v).String()
+				if len(v) == 6 { // that of a tunnel is an IP address
+					l.MAC = net.HardwareAddr(v).String()
+				}
 			case unix.IFLA_IFALIAS:
 				l.Alias = unix.ByteSliceToString(v)
 			case unix.IFLA_MTU:
@@ -190,7 +192,54 @@ func linkInfo(l *topo.Netdev, b []byte) (lower uint32) {
 			}
 		})
 	}
+	l.Tunnel = tunnelEnds(l.Kind, data)
 	return lower
+}
+
+// tunnelEnds reads where a tunnel leads, nil for other kinds of devices. An end
+// that is not set is all zero on the wire.
+func tunnelEnds(kind string, data []byte) *topo.Tunnel {
+	var t topo.Tunnel
+	end := func(v []byte) netip.Addr {
+		if a := address(v); !a.IsUnspecified() {
+			return a
+		}
+		return netip.Addr{}
+	}
+	switch kind {
+	case "gre", "gretap", "ip6gre", "ip6gretap":
+		attributes(data, func(a uint16, v []byte) {
+			switch a {
+			case nl.IFLA_GRE_LOCAL:
+				t.Local = end(v)
+			case nl.IFLA_GRE_REMOTE:
+				t.Remote = end(v)
+			case nl.IFLA_GRE_OKEY:
+				t.Key = int(binary.BigEndian.Uint32(v))
+			}
+		})
+	case "ipip", "sit", "ip6tnl":
+		attributes(data, func(a uint16, v []byte) {
+			switch a {
+			case nl.IFLA_IPTUN_LOCAL:
+				t.Local = end(v)
+			case nl.IFLA_IPTUN_REMOTE:
+				t.Remote = end(v)
+			}
+		})
+	case "geneve":
+		attributes(data, func(a uint16, v []byte) {
+			switch a {
+			case nl.IFLA_GENEVE_REMOTE, nl.IFLA_GENEVE_REMOTE6:
+				t.Remote = end(v)
+			case nl.IFLA_GENEVE_ID:
+				t.Key = int(u32(v))
+			}
+		})
+	default:
+		return nil
+	}
+	return &t
 }
 
 func (r *reading) addresses() error {

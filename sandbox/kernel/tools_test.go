@@ -42,6 +42,7 @@ var kernelFeatures = map[string]string{
 	"vxlan devices":        "ip link add x type vxlan id 42 dstport 4789",
 	"geneve devices":       "ip link add x type geneve id 42 remote 10.0.0.20",
 	"GRE tunnels":          "ip link add x type gre local 10.0.0.10 remote 10.0.0.20",
+	"sit tunnels":          "ip link add x type sit local 10.0.0.10 remote 10.0.0.20",
 	"IP-in-IP tunnels":     "ip link add x type ipip local 10.0.0.10 remote 10.0.0.20",
 	"WireGuard":            "ip link add x type wireguard",
 	"vrf devices":          "ip link add x type vrf table 10",

@@ -184,7 +184,7 @@ func changes(a, b Node) []string {
 func (l Netdev) equal(m Netdev) bool {
 	return l.Name == m.Name && l.Index == m.Index && l.Kind == m.Kind && l.Up == m.Up && l.Carrier == m.Carrier &&
 		l.MAC == m.MAC && l.MTU == m.MTU && l.Master == m.Master && l.Peer == m.Peer && l.Parent == m.Parent && l.Mode == m.Mode && l.Alias == m.Alias &&
-		slices.Equal(l.Addresses, m.Addresses) && equalPtr(l.VXLAN, m.VXLAN) && equalPtr(l.Bridge, m.Bridge)
+		slices.Equal(l.Addresses, m.Addresses) && equalPtr(l.VXLAN, m.VXLAN) && equalPtr(l.Tunnel, m.Tunnel) && equalPtr(l.Bridge, m.Bridge)
 }
 
 func (c Chain) equal(d Chain) bool {

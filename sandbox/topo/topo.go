@@ -233,6 +233,7 @@ type Netdev struct {
 	Mode      string         `json:"mode,omitempty"`
 	Addresses []netip.Prefix `json:"addresses"`
 	VXLAN     *VXLAN         `json:"vxlan,omitempty"`
+	Tunnel    *Tunnel        `json:"tunnel,omitempty"`
 	Bridge    *Bridge        `json:"bridge,omitempty"`
 	// Alias is what somebody has noted on it; Kabel does when it sets a port down
 	// because of a loop.
@@ -246,6 +247,16 @@ type VXLAN struct {
 	Remote   netip.Addr `json:"remote,omitzero"` // one peer or a multicast group
 	Port     int        `json:"port"`            // UDP
 	Learning bool       `json:"learning"`
+}
+
+// Tunnel holds the ends of a device of another kind that puts packets into
+// others: gre, gretap, ipip, sit, geneve and those over IPv6.
+type Tunnel struct {
+	Local  netip.Addr `json:"local,omitzero"`
+	Remote netip.Addr `json:"remote,omitzero"`
+	// Key tells tunnels between the same two apart: of a gre the key of what it
+	// sends, of a geneve its VNI.
+	Key int `json:"key,omitempty"`
 }
 
 // Bridge holds the attributes of a bridge device.

@@ -47,6 +47,9 @@ var netdevs = rapid.Custom(func(t *rapid.T) topo.Netdev {
 		v := vxlans.Draw(t, "vxlan")
 		d.VXLAN = &v
 	}
+	if rapid.Bool().Draw(t, "is tunnel") {
+		d.Tunnel = &topo.Tunnel{Local: maybeIP.Draw(t, "near"), Remote: maybeIP.Draw(t, "far"), Key: numbers.Draw(t, "key")}
+	}
 	if rapid.Bool().Draw(t, "is bridge") {
 		d.Bridge = &topo.Bridge{STP: rapid.Bool().Draw(t, "stp"), VLANFiltering: rapid.Bool().Draw(t, "vlan filtering")}
 	}
@@ -219,7 +222,7 @@ func TestSnapshotIsReadBackFromJSON(t *testing.T) {
 // field that was added and forgotten in the comparison is found here.
 func TestEqualSeesEveryField(t *testing.T) {
 	full := topo.Snapshot{Limits: []topo.LimitHit{{}}, Nodes: []topo.Node{{ID: "host1", Kind: topo.KindHost,
-		Links:      []topo.Netdev{{Addresses: []netip.Prefix{netip.MustParsePrefix("10.0.0.1/8")}, VXLAN: &topo.VXLAN{}, Bridge: &topo.Bridge{}}},
+		Links:      []topo.Netdev{{Addresses: []netip.Prefix{netip.MustParsePrefix("10.0.0.1/8")}, VXLAN: &topo.VXLAN{}, Tunnel: &topo.Tunnel{}, Bridge: &topo.Bridge{}}},
 		Routes:     []topo.Route{{}},
 		Rules:      []topo.Rule{{}},
 		Neighbours: []topo.Neighbour{{}},

@@ -1,5 +1,5 @@
 // Worlds to draw: every state of the four models, and odd ones.
-import type { Chain, NodeKind, Snapshot } from '../src/wire';
+import type { Chain, Netdev, NodeKind, Snapshot, Tunnel } from '../src/wire';
 import { build, models, type Model } from './models';
 import { ToyWorld } from './world';
 
@@ -221,6 +221,7 @@ odd['macvlan on the uplink, addresses translated there, a tunnel beside'] = shar
   'ip link add vxlan7 type vxlan',
   'ip link add x type veth peer name y',
 ]);
+odd['GRE, IP in IP and Geneve between three hosts'] = tunnelled();
 odd['a tunnel in a tunnel'] = nested();
 odd['a namespace without a name'] = unnamed();
 odd['a router that masquerades'] = masquerading();
@@ -347,6 +348,36 @@ function sharedAndTranslated(more: string[]): Snapshot {
     ['-A PREROUTING -p tcp -m tcp --dport 8080 -j DNAT --to-destination 172.20.0.4:80'],
     ['-A POSTROUTING -s 172.20.0.0/24 ! -o br0 -j MASQUERADE'],
   );
+  return s;
+}
+
+/** Tunnels of kinds that tell both their ends, two of them between the same hosts. */
+function tunnelled(): Snapshot {
+  const hosts = [1, 2, 3].map((n): [string, NodeKind] => [`host${n}`, 'host']);
+  const s = scene(
+    [...hosts, ['sw', 'switch']],
+    hosts.map(([h], i) => [`${h}:eth0`, `sw:port${i + 1}`]),
+    hosts.flatMap(([h], i) => on(h, `ip addr add 10.0.0.${i + 1}/24 dev eth0`)),
+  );
+  const add = (
+    host: number,
+    name: string,
+    kind: string,
+    tunnel: Tunnel,
+    more: Partial<Netdev> = {},
+  ): void => {
+    const links = s.nodes?.find((n) => n.id === `host${host}`)?.links;
+    const rest = { mac: '', up: true, carrier: true, mtu: 1476, addresses: [], ...more };
+    links?.push({ name, index: 20 + links.length, kind, tunnel, ...rest });
+  };
+  const [one, two, three] = ['10.0.0.1', '10.0.0.2', '10.0.0.3'];
+  add(1, 'gre7', 'gre', { local: one, remote: two, key: 7 }, { addresses: ['192.168.7.1/24'] });
+  add(2, 'gre7', 'gre', { local: two, remote: one, key: 7 }, { addresses: ['192.168.7.2/24'] });
+  add(1, 'gre8', 'gre', { local: one, remote: two, key: 8 });
+  add(2, 'ipip0', 'ipip', { local: two, remote: three }, { mtu: 1480 });
+  add(3, 'ipip0', 'ipip', { local: three, remote: two }, { mtu: 1480 });
+  add(1, 'gnv', 'geneve', { remote: three, key: 42 }, { mac: '02:00:00:00:07:01', mtu: 1450 });
+  add(3, 'gnv', 'geneve', { remote: one, key: 42 }, { mac: '02:00:00:00:07:03', mtu: 1450 });
   return s;
 }
 

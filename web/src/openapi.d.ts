@@ -766,6 +766,7 @@ export interface components {
             name: string;
             parent?: string;
             peer?: string;
+            tunnel?: components["schemas"]["Tunnel"];
             up: boolean;
             vxlan?: components["schemas"]["VXLAN"];
         };
@@ -1169,6 +1170,14 @@ export interface components {
             bytes: number;
             /** @enum {string} */
             type: "ack";
+        };
+        Tunnel: {
+            /** Format: int64 */
+            key?: number;
+            /** Format: ip */
+            local?: string;
+            /** Format: ip */
+            remote?: string;
         };
         VXLAN: {
             learning: boolean;

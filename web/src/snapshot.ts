@@ -1,4 +1,4 @@
-import type { Diff, LinkId, Netdev, Node, NodeId, Snapshot } from './wire';
+import type { Diff, LinkId, Netdev, Node, NodeId, Snapshot, Tunnel } from './wire';
 
 /** What a picture and a table need of a snapshot that has not come yet. */
 export const emptySnapshot: Snapshot = { revision: 0, nodes: [] };
@@ -74,6 +74,10 @@ export function linkState(l: Netdev): LinkState {
 
 /** "veth", "macvlan bridge": with its mode, where its kind has some. */
 export const kindText = (l: Netdev): string => (l.mode ? `${l.kind} ${l.mode}` : l.kind);
+
+/** Where a tunnel leads, as one line: "10.0.0.10 → 10.0.0.20, key 7". */
+export const tunnelText = ({ local, remote, key }: Tunnel): string =>
+  [`${local ?? '*'} → ${remote ?? '*'}`, ...(key ? [`key ${key}`] : [])].join(', ');
 
 /** Addresses without the IPv6 link-local ones that the kernel gives to every interface. */
 export function shownAddresses(l: Netdev): string[] {

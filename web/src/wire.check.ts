@@ -43,6 +43,7 @@ export type World = Hold<{
   Netdev: Same<wire.Netdev, Server['Netdev']>;
   Bridge: Same<NonNullable<wire.Netdev['bridge']>, Server['Bridge']>;
   VXLAN: Same<wire.Vxlan, Server['VXLAN']>;
+  Tunnel: Same<wire.Tunnel, Server['Tunnel']>;
   Route: Same<wire.Route, Server['Route']>;
   Rule: Same<wire.Rule, Server['Rule']>;
   Neighbour: Same<wire.Neighbour, Server['Neighbour']>;

@@ -54,6 +54,7 @@ export interface Netdev {
   alias?: string;
   addresses: Section<string>;
   vxlan?: Vxlan;
+  tunnel?: Tunnel;
   bridge?: { stp: boolean; vlan_filtering: boolean };
 }
 
@@ -63,6 +64,14 @@ export interface Vxlan {
   remote?: string;
   port: number;
   learning: boolean;
+}
+
+/** Where a tunnel of another kind leads: gre, gretap, ipip, sit, geneve. */
+export interface Tunnel {
+  local?: string;
+  remote?: string;
+  /** The key of a gre, the VNI of a geneve. */
+  key?: number;
 }
 
 export interface Route {

@@ -11,12 +11,15 @@ export interface Fact {
   command: string;
 }
 
-const kinds = ['veth', 'bridge', 'vxlan', 'macvlan', 'ipvlan', 'vlan', 'loopback', 'dummy'] as const;
-const isKnown = (kind: string): kind is (typeof kinds)[number] => kinds.some((k) => k === kind);
+const kinds = [
+  ...(['veth', 'bridge', 'vxlan', 'macvlan', 'ipvlan', 'vlan', 'loopback', 'dummy'] as const),
+  ...(['gre', 'gretap', 'ipip', 'sit', 'geneve', 'wireguard'] as const),
+];
 
 export function whatIs(link: Netdev): Key {
   if (link.kind === 'tun' || link.kind === 'tap') return 'what.kind.tun';
-  return isKnown(link.kind) ? `what.kind.${link.kind}` : 'what.kind.other';
+  const known = kinds.find((k) => k === link.kind.replace(/^ip6(?=gre)/, ''));
+  return known ? `what.kind.${known}` : 'what.kind.other';
 }
 
 const modes = ['bridge', 'private', 'vepa', 'passthru', 'source', 'l2', 'l3', 'l3s'] as const;
@@ -74,6 +77,7 @@ export function factsOf(node: Node, l: Netdev): Fact[] {
     l.mode !== undefined && { label: 'col.mode', what: whatMode(l), value: l.mode, command: link },
     l.alias !== undefined && { label: 'col.alias', what: whatIs(l), value: l.alias, command: link },
     ...vxlanFacts(l, link),
+    ...tunnelFacts(l, link),
     ...bridgeFacts(node, l, link),
   ];
   return facts.filter((f): f is Fact => f !== false && f.value !== '');
@@ -91,6 +95,22 @@ function vxlanFacts({ vxlan }: Netdev, command: string): Fact[] {
       command,
     },
     { label: 'col.learning', what: 'what.learning', value: onOff(vxlan.learning), command },
+  ];
+}
+
+function tunnelFacts(l: Netdev, command: string): Fact[] {
+  if (!l.tunnel) return [];
+  const { local, remote, key } = l.tunnel;
+  const vni = l.kind === 'geneve';
+  return [
+    { label: 'col.local', what: whatIs(l), value: local ?? '', command },
+    { label: 'col.remote', what: whatIs(l), value: remote ?? '', command },
+    {
+      label: vni ? 'col.vni' : 'col.tunnelKey',
+      what: vni ? 'what.vni' : 'what.tunnelKey',
+      value: key ? String(key) : '',
+      command,
+    },
   ];
 }
 

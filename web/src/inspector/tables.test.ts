@@ -66,6 +66,17 @@ test('a value is shown with its command, and leads to what it names', () => {
   });
 });
 
+test.each([
+  ['gre', ['col.local 10.0.0.1', 'col.remote 10.0.0.2', 'col.tunnelKey 7']],
+  ['geneve', ['col.local 10.0.0.1', 'col.remote 10.0.0.2', 'col.vni 7']],
+])('a tunnel of kind %s shows where it leads', (kind, wanted) => {
+  const own = node('host1').links?.[1] as Netdev;
+  const tunnel = { ...own, name: 't0', kind, tunnel: { local: '10.0.0.1', remote: '10.0.0.2', key: 7 } };
+  const facts = factsOf(node('host1'), tunnel).filter((f) => /local|remote|Key|vni/.test(f.label));
+  expect(facts.map((f) => `${f.label} ${cellText(f.value)}`)).toEqual(wanted);
+  expect(new Set(facts.map((f) => f.command))).toEqual(new Set(['ip -d link show dev t0']));
+});
+
 test('a macvlan shows how it shares, and what', () => {
   const own = node('host1').links?.[1] as Netdev;
   const shared = { ...own, name: 'm0', kind: 'macvlan', mode: 'bridge', parent: 'host1:eth0' };

@@ -187,6 +187,16 @@ test.each<[what: string, before: Node[], after: Node[], said: string[]]>([
     ],
   ],
   [
+    'where a tunnel leads',
+    [node('host1', { links: [link('g', 2, { kind: 'gre', tunnel: { local: '10.0.0.1', key: 7 } })] })],
+    [
+      node('host1', {
+        links: [link('g', 2, { kind: 'gre', tunnel: { local: '10.0.0.1', remote: '10.0.0.2', key: 7 } })],
+      }),
+    ],
+    ['host1 ~ change.tunnel g 10.0.0.1 → *, key 7 10.0.0.1 → 10.0.0.2, key 7'],
+  ],
+  [
     'how an interface is shared',
     [node('host1', { links: [link('m', 2, { kind: 'macvlan', mode: 'bridge' })] })],
     [

@@ -1,7 +1,16 @@
 // What a person would say of the difference between two states of the kernel.
 import type { Key, Params } from '../i18n/index.svelte';
 import { chainCommand, onNode } from '../inspector/tables';
-import { isDefault, kindText, linkId, linkState, machineOf, netnsOf, shownAddresses } from '../snapshot';
+import {
+  isDefault,
+  kindText,
+  linkId,
+  linkState,
+  machineOf,
+  netnsOf,
+  shownAddresses,
+  tunnelText,
+} from '../snapshot';
 import type {
   Chain,
   FdbEntry,
@@ -180,6 +189,7 @@ const blank = (l: Netdev): Netdev => {
     addresses: [],
     ...(l.vxlan && { vxlan: l.vxlan }),
     ...(l.mode && { mode: l.mode }),
+    ...(l.tunnel && { tunnel: l.tunnel }),
     ...(l.bridge && { bridge: { stp: false, vlan_filtering: false } }),
   };
 };
@@ -209,6 +219,14 @@ function attributes(
   const [vxlan, bridge] = [now.vxlan, now.bridge];
   if (was.vxlan && vxlan && vxlanText(was.vxlan) !== vxlanText(vxlan))
     add('~', 'change.vxlan', { name, old: vxlanText(was.vxlan), value: vxlanText(vxlan) }, name, details);
+  if (was.tunnel && now.tunnel && tunnelText(was.tunnel) !== tunnelText(now.tunnel))
+    add(
+      '~',
+      'change.tunnel',
+      { name, old: tunnelText(was.tunnel), value: tunnelText(now.tunnel) },
+      name,
+      details,
+    );
   if (was.mode && now.mode && was.mode !== now.mode)
     add('~', 'change.mode', { name, kind: now.kind, old: was.mode, value: now.mode }, name, details);
   if (was.bridge && bridge) {

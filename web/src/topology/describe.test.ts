@@ -23,6 +23,15 @@ test('how an interface is shared is told', () => {
   expect(told).toContain('eth0 (macvlan private): up; 10.0.0.22/24; carried by eth0 of host1');
 });
 
+test('where a tunnel leads is told, and with what it is joined', () => {
+  const [, s] = scenes.find(([name]) => name === 'GRE, IP in IP and Geneve between three hosts') ?? [];
+  const told = s ? all(inWords(s)).map((one) => one.text) : [];
+  expect(told).toContain(
+    'gre7 (gre): up; 192.168.7.1/24; 10.0.0.1 → 10.0.0.2, key 7; MTU 1476; carried by eth0 of host1',
+  );
+  expect(told).toContain('Tunnel IPIP: ipip0 on host2 and ipip0 on host3 carry frames for each other.');
+});
+
 test('what a host does with packets is told', () => {
   const s = translated(
     ['-A PREROUTING -p tcp -m tcp --dport 5000 -j DNAT --to-destination 172.20.0.1:80'],

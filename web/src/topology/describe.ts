@@ -1,5 +1,14 @@
 import { t } from '../i18n/index.svelte';
-import { isHidden, kindText, linkState, machineOf, netnsOf, shownAddresses, splitLink } from '../snapshot';
+import {
+  isHidden,
+  kindText,
+  linkState,
+  machineOf,
+  netnsOf,
+  shownAddresses,
+  splitLink,
+  tunnelText,
+} from '../snapshot';
 import type { Node, Snapshot } from '../wire';
 import { masquerades, published } from './nat';
 import { tunnels, underlay } from './tunnels';
@@ -70,6 +79,7 @@ function linkText(e: End, w: World): string {
     t(`link.${linkState(link)}`),
     ...shownAddresses(link),
     ...(link.vxlan ? [`VNI ${link.vxlan.vni}`] : []),
+    ...(link.tunnel ? [tunnelText(link.tunnel)] : []),
     ...(link.kind !== 'loopback' && link.mtu !== 1500 ? [`MTU ${link.mtu}`] : []),
     ...(far ? [t('link.cable', far)] : []),
     ...(link.master ? [t('link.master', { master: link.master })] : []),

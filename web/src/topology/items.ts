@@ -94,6 +94,7 @@ export const portLines = (l: Netdev): string[] => [...addressLines(l), ...(l.mod
 export function linesOf(l: Netdev): string[] {
   const facts: string[] = l.mode ? [kindText(l)] : [];
   if (l.vxlan) facts.push(`VNI ${l.vxlan.vni} · UDP ${l.vxlan.port}`);
+  if (l.tunnel?.remote) facts.push(`${l.kind} → ${l.tunnel.remote}`);
   if (l.kind !== 'loopback' && l.mtu !== 1500 && l.mtu > 0) facts.push(`MTU ${l.mtu}`);
   return [...addressLines(l), ...facts];
 }

@@ -22,7 +22,7 @@ export interface RootParts {
   uplinks: End[];
 }
 
-const tunnelKinds = new Set(['vxlan', 'tun', 'tap', 'gre', 'gretap', 'ipip', 'sit', 'geneve', 'wireguard']);
+const tunnelKinds = new Set(['vxlan', 'tun', 'tap', 'wireguard']);
 
 export function sortRoot(m: Machine, w: World): RootParts {
   const parts: RootParts = {
@@ -60,7 +60,7 @@ export function sortRoot(m: Machine, w: World): RootParts {
       else parts.loose.push({ ends: [e, far], bar: null, port: null });
     } else if (isVeth(e) || e.link.kind === 'dummy')
       parts.loose.push({ ends: [e], bar: barOf(e), port: null });
-    else if (underlay(e, w) || tunnelKinds.has(e.link.kind)) parts.riders.push(e);
+    else if (underlay(e, w) || e.link.tunnel || tunnelKinds.has(e.link.kind)) parts.riders.push(e);
     else parts.uplinks.push(e);
   }
   return parts;

@@ -4,7 +4,7 @@ import { container, film, many, on, overlay, scene, scenes } from '../../mock/sc
 import { Refused, ToyWorld, whole } from '../../mock/world';
 import { applyDiff, linkId } from '../snapshot';
 import type { Diff, NodeKind, Snapshot } from '../wire';
-import { contains, overlap, type Box, type Point } from './geometry';
+import { contains, monoWidth, overlap, type Box, type Point } from './geometry';
 import { draw, type Cable, type Item, type LinkItem, type Picture } from './picture';
 
 const sceneOf = (name: string): Snapshot => (scenes.find(([n]) => n === name) as [string, Snapshot])[1];
@@ -198,6 +198,32 @@ test('tunnels are drawn where there is evidence, level between the hosts', () =>
   const vx = draw(overlay()).cables.filter((c) => c.kind === 'tunnel');
   expect(vx.map((c) => [c.label, c.points.length])).toEqual([['VXLAN 100', 2]]);
   expect(last.cables.filter((c) => c.kind === 'carried-by')).toHaveLength(2);
+});
+
+test('tunnels that tell their ends are joined with those that answer them', () => {
+  const found = draw(sceneOf('GRE, IP in IP and Geneve between three hosts')).cables.filter(
+    (c) => c.kind === 'tunnel',
+  );
+  // host1's gre8 leads to host2, where nothing has its key.
+  expect(found.map((c) => [c.label, ...c.ends])).toEqual([
+    ['GRE 7', 'host1:gre7', 'host2:gre7'],
+    ['GENEVE 42', 'host1:gnv', 'host3:gnv'],
+    ['IPIP', 'host2:ipip0', 'host3:ipip0'],
+  ]);
+});
+
+test.each(scenes)('the labels of %s stand on their tunnels, and cover nothing', (_, s) => {
+  const { cables, items } = draw(s);
+  for (const c of cables.filter((one) => one.label)) {
+    const at = c.labelAt as Point;
+    const w = monoWidth(c.label) + 26;
+    const box = { x: at.x - w / 2, y: at.y - 12, w, h: 24 };
+    expect(
+      segments(c).some((one) => contains(grown(one, 13), { ...at, w: 0, h: 0 })),
+      c.id,
+    ).toBe(true);
+    for (const i of items.filter(isLink)) expect(overlap(box, i.box), `${c.label} over ${i.id}`).toBe(false);
+  }
 });
 
 test('a tunnel in a tunnel stands over it, and both are drawn', () => {

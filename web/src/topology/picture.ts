@@ -56,6 +56,8 @@ export interface Cable {
   ends: [LinkId, LinkId];
   up: boolean;
   label: string;
+  /** Where the label stands, if it has one. */
+  labelAt?: Point;
 }
 
 /** What happens to addresses at an interface, beside it. */

@@ -1,6 +1,6 @@
 import type { LinkId } from '../wire';
-import { cable, drop, gap, linkItem, pillGap, pillSize } from './items';
-import type { Box } from './geometry';
+import { cable, gap, linkItem, pillGap, pillSize } from './items';
+import { lanes, type Box } from './geometry';
 import type { Cable, Item } from './picture';
 import type { End } from './world';
 
@@ -69,6 +69,29 @@ export function stacksHeight(row: Stack[]): number {
   return all.reduce((sum, h) => sum + h + pillGap, all.length ? -pillGap : 0);
 }
 
+/** The lines from what one interface carries down to it, side by side. */
+function carried(s: Stack, boxes: Map<LinkId, Box>, box: Box): Cable[] {
+  const n = s.over.length;
+  const apart = Math.min(16, (box.w - 48) / Math.max(1, n - 1));
+  const ways = s.over.map(({ end }, i) => {
+    const top = boxes.get(end.id) as Box;
+    const to = box.x + box.w / 2 + (i - (n - 1) / 2) * apart;
+    return { end, from: { x: top.x + top.w / 2, y: top.y + top.h }, to };
+  });
+  const turns = lanes(ways.map(({ from, to }) => ({ x1: from.x, x2: to })));
+  return ways.map(({ end, from, to }, i) => {
+    const y = from.y + ((box.y - from.y) * ((turns.lane[i] ?? 0) + 1)) / (turns.count + 1);
+    const straight = Math.abs(from.x - to) < 0.5;
+    const turn = straight
+      ? []
+      : [
+          { x: from.x, y },
+          { x: to, y },
+        ];
+    return cable('carried-by', end, s.end, [from, ...turn, { x: to, y: box.y }]);
+  });
+}
+
 /** Where each interface stands, with `left` and `bottom` those of the whole row. */
 export function placeStacks(
   row: Stack[],
@@ -85,11 +108,7 @@ export function placeStacks(
       const middle = x + s.left;
       const box = { x: middle - s.size.w / 2, y: low - s.size.h, ...s.size };
       place(s.over, middle - rowWidth(s.over) / 2, low - (heights[depth] as number) - pillGap, depth + 1);
-      for (const upper of s.over) {
-        const top = boxes.get(upper.end.id) as Box;
-        const foot = { x: top.x + top.w / 2, y: top.y + top.h };
-        cables.push(cable('carried-by', upper.end, s.end, drop(foot, { x: middle, y: box.y })));
-      }
+      cables.push(...carried(s, boxes, box));
       items.push(linkItem(s.end, 'pill', box));
       boxes.set(s.end.id, box);
       x += s.left + s.right + gap;

@@ -1,6 +1,6 @@
 import type { LinkId } from '../wire';
 import { besides, machineGap, margin, type Placed } from './arrange';
-import { lanes, type Hop, type Point } from './geometry';
+import { lanes, type Box, type Hop, type Point } from './geometry';
 import { cable, type Drawing, type Pin } from './items';
 import type { Cable, Item, Picture } from './picture';
 import { tunnels } from './tunnels';
@@ -172,6 +172,22 @@ function translate(d: Drawing, dx: number, dy: number): void {
   });
 }
 
+/** The middle of the way, or of the space between two machines that is next to it: a label covers nothing there. */
+function between(items: Item[], from: Point, to: Point): number {
+  const middle = (from.x + to.x) / 2;
+  const [top, bottom] = [Math.min(from.y, to.y), Math.max(from.y, to.y)];
+  const passed = items
+    .flatMap((i) => (i.type === 'node' && i.level === 1 ? [i.box] : []))
+    .filter((b) => b.y <= bottom && b.y + b.h >= top)
+    .toSorted((p, q) => p.x - q.x);
+  const spaces = passed.slice(1).flatMap((b, i) => {
+    const a = passed[i] as Box;
+    const x = (a.x + a.w + b.x) / 2;
+    return x > from.x && x < to.x ? [x] : [];
+  });
+  return spaces.toSorted((p, q) => Math.abs(p - middle) - Math.abs(q - middle))[0] ?? middle;
+}
+
 function drawTunnels(w: World, items: Item[]): Cable[] {
   const boxes = new Map(items.map((i) => [i.id, i.box]));
   return tunnels(w).flatMap(({ a, b, label }) => {
@@ -180,8 +196,8 @@ function drawTunnels(w: World, items: Item[]): Cable[] {
     const [l, r] = p.x <= q.x ? [p, q] : [q, p];
     const from = { x: l.x + l.w, y: l.y + l.h / 2 };
     const to = { x: r.x, y: r.y + r.h / 2 };
-    const turn = (from.x + to.x) / 2;
+    const turn = between(items, from, to);
     const points = from.y === to.y ? [from, to] : [from, { x: turn, y: from.y }, { x: turn, y: to.y }, to];
-    return [{ ...cable('tunnel', a, b, points), label }];
+    return [{ ...cable('tunnel', a, b, points), label, labelAt: { x: turn, y: (from.y + to.y) / 2 } }];
   });
 }
