@@ -125,11 +125,24 @@ test('letters grow and are remembered; a link is followed if nobody can read alo
       .first()
       .evaluate((e) => e.getBoundingClientRect().height);
   const before = await high();
+  const face = (): Promise<string> =>
+    page
+      .locator('.xterm-rows')
+      .first()
+      .evaluate((e) => getComputedStyle(e).fontFamily.split(',')[0] ?? '');
+  await page.getByTestId('terminal-letters').click();
   await page.getByTestId('terminal-larger').click({ clickCount: 4 });
   await expect.poll(high).toBeGreaterThan(before + 3);
+  const larger = await high();
+  await page.getByTestId('terminal-font-legible').click();
+  await expect.poll(high).toBeGreaterThan(larger + 3);
+  await page.getByTestId('terminal-font-system').click();
+  await expect.poll(face).toBe('ui-monospace');
+  await page.keyboard.press('Escape');
   await page.reload();
   await expectLine(page, prompt);
   await expect.poll(high).toBeGreaterThan(before + 3);
+  await expect.poll(face).toBe('ui-monospace');
 
   await page.getByTestId('terminal-tab-host1').click();
   await run(page, 'clear; echo http://a.example/1; echo https://b.example/2');

@@ -9,6 +9,7 @@ import { copy } from '../shell/copy';
 import { dark, light, plain } from './colours';
 import type { Paper } from './line';
 import type { Size } from './protocol';
+import type { Font } from './terminals.svelte';
 
 export interface ScreenEvents {
   type(data: string): void;
@@ -31,8 +32,20 @@ const arrangements: Record<string, Arrangement> = { e: 'columns', o: 'rows', x: 
 /** Which find: the last one, or the next one from that which is selected. */
 export type Find = 'last' | 'above' | 'below';
 
-const font =
-  '"JetBrains Mono Variable", "Noto Sans Mono CJK KR", "Noto Sans KR Variable", ui-monospace, "DejaVu Sans Mono", monospace';
+const korean = '"Noto Sans Mono CJK KR", "Noto Sans KR Variable"';
+const own = `"JetBrains Mono Variable", ${korean}, ui-monospace, "DejaVu Sans Mono", monospace`;
+const usual = { fontFamily: own, fontWeight: '400', letterSpacing: 0, lineHeight: 1.25 } as const;
+/** What each choice of letters means; `larger` is how much than the size that was chosen. */
+const faces = {
+  own: { ...usual, larger: 1 },
+  system: {
+    ...usual,
+    fontFamily: `ui-monospace, Menlo, Consolas, "DejaVu Sans Mono", ${korean}, monospace`,
+    larger: 1,
+  },
+  // No other file: in ours, 0 and O, 1, l and I differ; heavier and wider they do so from afar.
+  legible: { ...usual, fontWeight: '500', letterSpacing: 1, lineHeight: 1.45, larger: 1.3 },
+} as const satisfies Record<Font, object>;
 const usualSize = 13;
 
 // Never http: nothing that a program shows should lead where others can read along.
@@ -46,6 +59,7 @@ export interface Dress {
   contrast: boolean;
   /** Of the letters, in points. */
   size: number;
+  font: Font;
   screenReader: boolean;
   label: string;
   tooMuch: string;
@@ -60,7 +74,7 @@ export class Screen implements Paper {
 
   static async open(host: HTMLElement, events: ScreenEvents): Promise<Screen> {
     // It measures its letters once.
-    await Promise.all(['400', '700'].map((w) => document.fonts.load(`${w} ${usualSize}px ${font}`)));
+    await Promise.all(['400', '700'].map((w) => document.fonts.load(`${w} ${usualSize}px ${own}`)));
     return new Screen(host, events);
   }
 
@@ -70,10 +84,9 @@ export class Screen implements Paper {
       cursorBlink: !matchMedia('(prefers-reduced-motion: reduce)').matches,
       cursorInactiveStyle: 'outline',
       drawBoldTextInBrightColors: false,
-      fontFamily: font,
+      ...usual,
       fontSize: usualSize,
       fontWeightBold: '700',
-      lineHeight: 1.25,
       linkHandler: { activate: follow },
       macOptionIsMeta: true,
       minimumContrastRatio: 4.5,
@@ -128,7 +141,8 @@ export class Screen implements Paper {
     const colours = how.dark ? dark : light;
     this.#terminal.options.theme = how.contrast ? plain(colours) : colours;
     this.#terminal.options.minimumContrastRatio = how.contrast ? 7 : 4.5;
-    this.#terminal.options.fontSize = how.size;
+    const { larger, ...face } = faces[how.font];
+    Object.assign(this.#terminal.options, face, { fontSize: Math.round(how.size * larger) });
     this.#terminal.options.screenReaderMode = how.screenReader;
     Terminal.strings.promptLabel = how.label;
     Terminal.strings.tooMuchOutput = how.tooMuch;

@@ -62,6 +62,11 @@ const storedSize = 'kabel.terminalSize';
 /** How large letters may be, in points. */
 export const sizes = { least: 9, usual: 13, most: 26 };
 
+const storedFont = 'kabel.terminalFont';
+/** Letters of ours, those of the reader's system, and large ones that are easy to tell apart. */
+export const fonts = ['own', 'system', 'legible'] as const;
+export type Font = (typeof fonts)[number];
+
 /** How several terminals share the pane: beside each other, above each other, or two by two. */
 export type Flow = 'columns' | 'rows' | 'grid';
 /** How many may be seen at a time. */
@@ -100,6 +105,8 @@ export class Terminals {
 
   /** How large the letters are. */
   size = $state(within(Number(localStorage.getItem(storedSize)) || sizes.usual));
+
+  font = $state<Font>(fonts.find((f) => f === localStorage.getItem(storedFont)) ?? 'own');
 
   constructor(readonly session: string) {}
 
@@ -216,6 +223,11 @@ export class Terminals {
   resize(by: number): void {
     this.size = within(this.size + by);
     localStorage.setItem(storedSize, String(this.size));
+  }
+
+  write(font: Font): void {
+    this.font = font;
+    localStorage.setItem(storedFont, font);
   }
 
   readAloud(on: boolean): void {

@@ -95,6 +95,14 @@ test('the size of the letters has bounds and is remembered', () => {
   expect(all.size).toBe(9);
 });
 
+test('the font is remembered, and an unknown one is ours', () => {
+  expect(all.font).toBe('own');
+  all.write('legible');
+  expect(new Terminals('s2').font).toBe('legible');
+  kept.set('kabel.terminalFont', 'wingdings');
+  expect(new Terminals('s3').font).toBe('own');
+});
+
 describe('several in sight', () => {
   let first: Tab;
   const seen = (): string[] => all.seen.map((t) => `${t.node} ${t.number}`);
