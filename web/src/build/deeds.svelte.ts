@@ -3,6 +3,7 @@ import type { Store } from '../store.svelte';
 import type { Command, NodeId, Problem } from '../wire';
 import type { Action, Words } from './actions';
 import { changesBetween, facts, type Change, type Fact, type Facts } from './facts';
+import { keep, recall } from './memory';
 import { wayTo, without, type Way } from './restore';
 
 /** Something that was done by hand, and what the kernel made of it. */
@@ -35,13 +36,37 @@ export class Deeds {
   refusal = $state.raw<Refusal | null>(null);
   /** What an undo could not bring back. */
   missing = $state.raw<string[]>([]);
+  /** What was done before the page was loaded is no longer listed: the world was built anew. */
+  lost = $state(false);
 
   readonly #store: Store;
   #again = $state.raw<Deed[]>([]);
   #count = 0;
+  #restored = false;
 
   constructor(store: Store) {
     this.#store = store;
+  }
+
+  /** Goes on where the page was before it was loaded again; there has to be a snapshot. */
+  restore(): void {
+    const { session, snapshot } = this.#store;
+    if (!session || !snapshot || this.#restored) return;
+    this.#restored = true;
+    const kept = recall(session.id, snapshot);
+    this.lost = kept === 'other world';
+    if (!kept || kept === 'other world') return;
+    this.list = kept.list;
+    this.#count = Math.max(0, ...kept.list.map((d) => d.number));
+    this.#again = kept.again.flatMap((n) => kept.list.find((d) => d.number === n) ?? []);
+  }
+
+  #keep(): void {
+    const { session, snapshot, beginnings } = this.#store;
+    if (!session || !snapshot) return;
+    // A page that is loaded again begins to count the world's beginnings again.
+    const list = this.list.map((d) => ({ ...d, beginning: d.beginning === beginnings ? 0 : -1 }));
+    keep(session.id, snapshot, list, this.#again);
   }
 
   get #live(): Deed[] {
@@ -73,6 +98,7 @@ export class Deeds {
     await this.#run(deed);
     this.#again = [];
     this.list = [...this.list, deed];
+    this.#keep();
     return deed;
   }
 
@@ -102,14 +128,13 @@ export class Deeds {
     const after = this.#facts(deed);
     const left = deed.changes.filter(({ fact, was }) => matters(fact) && after.get(fact) !== was);
     this.missing = [...new Set(left.map((c) => subject(c.fact)))];
-    if (problem) {
-      delete deed.problem;
-      this.#replace(deed, { ...deed, problem, changes: left });
-      return;
+    if (problem) this.#replace(deed, { ...deed, problem, changes: left });
+    else {
+      const undone = { ...deed, undone: true };
+      this.#replace(deed, undone);
+      this.#again = [...this.#again, undone];
     }
-    const undone = { ...deed, undone: true };
-    this.#replace(deed, undone);
-    this.#again = [...this.#again, undone];
+    this.#keep();
   }
 
   async redo(): Promise<void> {
@@ -127,6 +152,7 @@ export class Deeds {
     this.#again = this.#again.filter((d) => d !== deed);
     // It was done last, whatever was done when it was first done.
     this.list = [...this.list.filter((d) => d !== deed), again];
+    this.#keep();
   }
 
   /** Takes a deed that can't be undone out of the way of those before it. */
@@ -134,6 +160,7 @@ export class Deeds {
     this.#quiet();
     this.list = this.list.filter((d) => d.number !== deed.number);
     this.#again = this.#again.filter((d) => d.number !== deed.number);
+    this.#keep();
   }
 
   #quiet(): void {

@@ -1,4 +1,4 @@
-import { describe, expect, test } from 'vitest';
+import { beforeEach, describe, expect, test, vi } from 'vitest';
 import { Refused, ToyWorld } from '../../mock/world';
 import { RequestError, type Api } from '../api';
 import type { StreamEvents } from '../socket';
@@ -18,18 +18,35 @@ const session: Session = {
   nodes: [],
 };
 
-/** A page on a toy world, as it is once it is open. */
-async function page(
-  ...commands: string[]
-): Promise<{ world: ToyWorld; deeds: Deeds; store: Store; type(line: string): void }> {
-  const world = new ToyWorld(
+let remembered: Map<string, string>;
+beforeEach(() => {
+  remembered = new Map();
+  vi.stubGlobal('sessionStorage', {
+    getItem: (k: string) => remembered.get(k) ?? null,
+    setItem: (k: string, v: string) => void remembered.set(k, v),
+    removeItem: (k: string) => void remembered.delete(k),
+  });
+});
+
+const toy = (): ToyWorld =>
+  new ToyWorld(
     [
       ['host1', 'host'],
       ['host2', 'host'],
     ],
     [['host1:eth0', 'host2:eth0']],
   );
+
+type Opened = { world: ToyWorld; deeds: Deeds; store: Store; type(line: string): void };
+
+/** A page on a toy world, as it is once it is open. */
+async function page(...commands: string[]): Promise<Opened> {
+  const world = toy();
   for (const c of commands) world.run('host1', c);
+  return openOn(world);
+}
+
+async function openOn(world: ToyWorld): Promise<Opened> {
   let events: StreamEvents | undefined;
   const show = (): void => events?.message({ type: 'snapshot', snapshot: world.snapshot() });
   const api: Partial<Api> = {
@@ -59,7 +76,9 @@ async function page(
     world.run('host1', line);
     show();
   };
-  return { world, deeds: new Deeds(store), store, type };
+  const deeds = new Deeds(store);
+  deeds.restore();
+  return { world, deeds, store, type };
 }
 
 const state = (s: Snapshot): string[] =>
@@ -219,6 +238,68 @@ test('a world that begins anew has nothing to undo', async () => {
   store.beginnings++;
   expect(deeds.last).toBeUndefined();
   expect(deeds.list).toHaveLength(1);
+});
+
+describe('after a reload of the page', () => {
+  test('what was done is listed, undone and done again as if nothing had been', async () => {
+    const { world, deeds } = await page();
+    const before = state(world.snapshot());
+    await deeds.do(act.addContainer('host1', 'c1'));
+    const between = state(world.snapshot());
+    await deeds.do(act.addBridge('host1', 'br0', true));
+    await deeds.undo();
+
+    const { deeds: again } = await openOn(world);
+    expect(again.list).toEqual(deeds.list);
+    expect([again.last?.number, again.next?.number, again.lost]).toEqual([1, 2, false]);
+    await again.redo();
+    await again.undo();
+    expect(state(world.snapshot())).toEqual(between);
+    await again.undo();
+    expect(state(world.snapshot())).toEqual(before);
+    const third = await again.do(act.addContainer('host1', 'c2'));
+    expect(third?.number).toBe(3);
+  });
+
+  test('what was typed meanwhile is not undone in its place', async () => {
+    const { world, deeds } = await page();
+    await deeds.do(act.addContainer('host1', 'c1'));
+    world.run('host1', 'ip netns del c1');
+    const { deeds: again } = await openOn(world);
+    await again.undo();
+    expect(again.refusal).toMatchObject({ why: 'changed', about: ['host1/c1'] });
+  });
+
+  test('of a world before the last reset nothing can be undone', async () => {
+    const { world, deeds, store } = await page();
+    await deeds.do(act.addContainer('host1', 'c1'));
+    store.beginnings++;
+    await deeds.do(act.addContainer('host1', 'c2'));
+    await deeds.undo();
+    const { deeds: again } = await openOn(world);
+    expect(again.list).toHaveLength(2);
+    expect(again.last).toBeUndefined();
+  });
+
+  test.each([
+    ['that counts its revisions from the beginning', (w: ToyWorld) => (w.revision = 1)],
+    [
+      'whose wires are others',
+      (w: ToyWorld) => {
+        w.revision = 1000;
+        for (const node of ['host1', 'host2']) w.run(node, 'ip link set eth0 address 02:00:00:00:99:01');
+      },
+    ],
+  ])('another world %s has no history, and says so', async (_, rebuild) => {
+    const { deeds } = await page();
+    await deeds.do(act.addContainer('host1', 'c1'));
+    const anew = toy();
+    rebuild(anew);
+    const { deeds: again } = await openOn(anew);
+    expect([again.list, again.lost]).toEqual([[], true]);
+    const { deeds: later } = await openOn(anew);
+    expect(later.lost).toBe(false);
+  });
 });
 
 // labs/command_test.go reads the file: the server must understand what the page sends.
