@@ -60,3 +60,33 @@ func TestPageIsSentPacked(t *testing.T) {
 		}
 	}
 }
+
+// TestOpenerIsCutOffWhereBrowsersHeedIt: on a plain-HTTP classroom network the
+// header would only be a complaint on every learner's console.
+func TestOpenerIsCutOffWhereBrowsersHeedIt(t *testing.T) {
+	s := httpapi.New(httpapi.Options{Page: fstest.MapFS{"index.html": {Data: []byte("<!doctype html>")}}, Log: slog.New(slog.DiscardHandler)})
+	for _, c := range []struct {
+		url, proto string
+		cut        bool
+	}{
+		{"http://127.0.0.1:8080/", "", true},
+		{"http://[::1]:8080/", "", true},
+		{"http://localhost:8080/", "", true},
+		{"http://kabel.localhost/", "", true},
+		{"https://kabel.example/", "", true},
+		{"http://kabel.example/", "https", true},
+		{"http://kabel.example/", "", false},
+		{"http://10.0.0.5:8080/", "", false},
+		{"http://localhost.example/", "", false},
+	} {
+		r := httptest.NewRequest("GET", c.url, nil)
+		if c.proto != "" {
+			r.Header.Set("X-Forwarded-Proto", c.proto)
+		}
+		w := httptest.NewRecorder()
+		s.Handler.ServeHTTP(w, r)
+		if got := w.Header().Get("Cross-Origin-Opener-Policy") != ""; got != c.cut {
+			t.Errorf("%s (forwarded: %q): cut off %v, want %v", c.url, c.proto, got, c.cut)
+		}
+	}
+}

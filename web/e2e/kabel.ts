@@ -4,14 +4,20 @@ import { mkdtempSync, rmSync } from 'node:fs';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { createInterface } from 'node:readline';
-import type { Browser, Page } from 'playwright-core';
+import type { Browser, BrowserContextOptions, Page } from 'playwright-core';
 import { afterAll, beforeAll, expect } from 'vitest';
 import { launch } from './chromium';
+
+/** What of the reader's machine is not a large screen beside the server. */
+export interface How extends BrowserContextOptions {
+  /** By which name the server is called. */
+  host?: string;
+}
 
 export interface Kabel {
   readonly url: string;
   /** Opens the page; `faults` are errors on the console and requests that leave our origin. */
-  open(): Promise<{ page: Page; faults: string[] }>;
+  open(how?: How): Promise<{ page: Page; faults: string[] }>;
   /** Starts a lab by its card and gives the session's address and key, as the browser has them. */
   begin(page: Page, lab: string): Promise<{ path: string; key: string }>;
   call<T>(key: string, method: string, path: string, body?: object): Promise<T>;
@@ -57,8 +63,9 @@ function serving(args: string[]): Kabel {
       return url;
     },
 
-    async open() {
-      const context = await browser.newContext({ viewport: { width: 1440, height: 900 } });
+    async open({ host = '127.0.0.1', ...options } = {}) {
+      const context = await browser.newContext({ viewport: { width: 1440, height: 900 }, ...options });
+      const ours = url.replace('127.0.0.1', host);
       const page = await context.newPage();
       const faults: string[] = [];
       page.on('pageerror', (e) => faults.push(`page error: ${e.message}`));
@@ -66,10 +73,10 @@ function serving(args: string[]): Kabel {
         if (m.type() === 'error') faults.push(`console: ${m.text()}`);
       });
       page.on('request', (r) => {
-        if (!r.url().startsWith(url) && !r.url().startsWith('data:'))
+        if (!r.url().startsWith(ours) && !r.url().startsWith('data:'))
           faults.push(`foreign request: ${r.url()}`);
       });
-      await page.goto(url);
+      await page.goto(ours);
       return { page, faults };
     },
 
@@ -78,7 +85,9 @@ function serving(args: string[]): Kabel {
       await page.waitForURL(/#\/lab\/[^/]+\/[^/]+/);
       const id = new URL(page.url()).hash.split('/')[3] ?? '';
       const path = `/api/v1/sessions/${id}`;
-      const cookie = (await page.context().cookies(url + path)).find((c) => c.name === `kabel_${id}`);
+      const cookie = (await page.context().cookies(new URL(path, page.url()).href)).find(
+        (c) => c.name === `kabel_${id}`,
+      );
       return { path, key: cookie?.value ?? '' };
     },
 

@@ -20,7 +20,7 @@ export interface Served {
   close(): Promise<void>;
 }
 
-const origin = 'http://gallery.test';
+const origin = 'https://gallery.test'; // as on one's own machine: safe;
 const types: Record<string, string> = {
   '.html': 'text/html',
   '.js': 'text/javascript',
