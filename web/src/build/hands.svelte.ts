@@ -18,6 +18,8 @@ export interface Spot {
   x: number;
   y: number;
   item?: string;
+  /** A finger that opened it is still down; that it goes closes nothing. */
+  held?: boolean;
 }
 
 /** What one does to the world with the mouse. */
