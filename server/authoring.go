@@ -74,6 +74,20 @@ func labFlags(verb string, stderr io.Writer) *flag.FlagSet {
 	return f
 }
 
+// anywhere parses flags that may stand before and behind other arguments, which it
+// gives back.
+func anywhere(f *flag.FlagSet, args []string) (others []string, err error) {
+	for {
+		if err := f.Parse(args); err != nil {
+			return nil, err
+		}
+		if f.NArg() == 0 {
+			return others, nil
+		}
+		others, args = append(others, f.Arg(0)), f.Args()[1:]
+	}
+}
+
 // previewLab serves a directory of labs beside the built-in ones; what is saved
 // there is shown at once.
 func previewLab(ctx context.Context, args []string, stdout, stderr io.Writer) (err error) {
@@ -82,13 +96,14 @@ func previewLab(ctx context.Context, args []string, stdout, stderr io.Writer) (e
 	f.StringVar(&c.addr, "addr", env("KABEL_ADDR", "127.0.0.1:8080"), "`address` to listen on (KABEL_ADDR)")
 	c.backendFlags(f)
 	f.Usage = func() { fmt.Fprint(stderr, labUsage, "\nFlags of preview:\n"); f.PrintDefaults() }
-	if err := f.Parse(args); err != nil {
+	dirs, err := anywhere(f, args)
+	if err != nil {
 		return err
 	}
-	if f.NArg() != 1 {
+	if len(dirs) != 1 {
 		return errors.New("say which labs: server lab preview labs, or one of them, server lab preview labs/my-lab")
 	}
-	c.labs = f.Arg(0)
+	c.labs = dirs[0]
 	// A server that runs keeps its data for itself: the preview has its own.
 	if c.data, err = os.MkdirTemp("", "kabel-lab-preview-"); err != nil {
 		return err
@@ -169,51 +184,82 @@ func (l *library) choose(c *labs.Catalog, ids []string) (chosen []*labs.Lab, err
 	return chosen, nil
 }
 
-// watch proves labs, and again those whose files change, until ctx ends.
-func (l *library) watch(ctx context.Context, sessions *session.Registry, chosen []*labs.Lab, prove func([]*labs.Lab) (*proof.Report, error), stdout, stderr io.Writer) error {
+// watch proves labs, and again those whose files change, until ctx ends. What is
+// saved while labs are played ends that: they are played anew.
+func (l *library) watch(ctx context.Context, sessions *session.Registry, chosen []*labs.Lab, prove func(context.Context, []*labs.Lab) (*proof.Report, error), stdout, stderr io.Writer) error {
 	tick := time.NewTicker(glance)
 	defer tick.Stop()
 	before, err := l.folder.Stamps()
 	if err != nil {
 		return err
 	}
-	for {
-		if len(chosen) > 0 {
-			report, err := prove(chosen)
-			if ctx.Err() != nil {
-				return nil
+	// saved waits until a file has changed, until whichever of the two ends.
+	saved := func(over <-chan struct{}) bool {
+		for {
+			select {
+			case <-ctx.Done():
+				return false
+			case <-over:
+				return false
+			case <-tick.C:
 			}
-			if report != nil {
-				err = errors.Join(err, report.WriteText(stdout))
+			if now, err := l.folder.Stamps(); err == nil && !maps.Equal(now, before) {
+				return true
 			}
-			if err != nil {
-				fmt.Fprintln(stderr, err)
-			}
-			fmt.Fprintln(stderr, "waiting for what is saved; Ctrl-C ends this")
 		}
-		chosen = nil
-		select {
-		case <-ctx.Done():
+	}
+	for {
+		overtaken := false
+		if len(chosen) > 0 {
+			playing, stop := context.WithCancel(ctx)
+			over := make(chan struct{})
+			var report *proof.Report
+			go func() {
+				defer close(over)
+				report, err = prove(playing, chosen)
+			}()
+			overtaken = saved(over)
+			stop()
+			<-over
+			switch {
+			case ctx.Err() != nil:
+				return nil
+			case overtaken:
+				fmt.Fprintln(stderr, "saved meanwhile: played anew")
+			default:
+				if report != nil {
+					err = errors.Join(err, report.WriteText(stdout))
+				}
+				if err != nil {
+					fmt.Fprintln(stderr, err)
+				}
+				fmt.Fprintln(stderr, "waiting for what is saved; Ctrl-C ends this")
+			}
+		}
+		if !overtaken && !saved(nil) {
 			return nil
-		case <-tick.C:
 		}
 		stamps, err := l.folder.Stamps()
-		if err != nil || maps.Equal(stamps, before) {
+		if err != nil {
+			chosen = nil
 			continue
 		}
 		catalog, err := l.Load()
 		if err != nil {
 			fmt.Fprintln(stderr, err)
+			chosen, before = nil, stamps
 			continue
 		}
 		l.tell(stderr, catalog)
 		sessions.Teach(catalog)
+		var next []*labs.Lab
 		for _, lab := range catalog.Labs() {
-			if l.builtIn.Lab(lab.ID) == nil && stamps[lab.ID] != before[lab.ID] {
-				chosen = append(chosen, lab)
+			unfinished := overtaken && slices.ContainsFunc(chosen, func(c *labs.Lab) bool { return c.ID == lab.ID })
+			if l.builtIn.Lab(lab.ID) == nil && (unfinished || stamps[lab.ID] != before[lab.ID]) {
+				next = append(next, lab)
 			}
 		}
-		before = stamps
+		chosen, before = next, stamps
 	}
 }
 

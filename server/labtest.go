@@ -53,7 +53,8 @@ func testLabs(ctx context.Context, args []string, stdout, stderr io.Writer) (err
 	f.SetOutput(stderr)
 	c.flags(f)
 	f.Usage = func() { fmt.Fprint(stderr, labTestUsage); f.PrintDefaults() }
-	if err := f.Parse(args); err != nil {
+	named, err := anywhere(f, args)
+	if err != nil {
 		return err
 	}
 	if c.watch && c.labs == "" {
@@ -68,7 +69,7 @@ func testLabs(ctx context.Context, args []string, stdout, stderr io.Writer) (err
 	if err != nil {
 		return err
 	}
-	chosen, err := library.choose(catalog, f.Args())
+	chosen, err := library.choose(catalog, named)
 	if err != nil && !c.watch {
 		return err
 	}
@@ -107,14 +108,14 @@ func testLabs(ctx context.Context, args []string, stdout, stderr io.Writer) (err
 	if err != nil {
 		return err
 	}
-	prove := func(chosen []*labs.Lab) (*proof.Report, error) {
+	prove := func(ctx context.Context, chosen []*labs.Lab) (*proof.Report, error) {
 		return proof.Run(ctx, proof.Options{Sessions: sessions, Ways: ways, Variants: listed(c.variants), Step: c.step, Worlds: c.worlds, Languages: library.complete(),
 			Progress: progress(stderr)}, chosen)
 	}
 	if c.watch {
 		return errors.Join(library.watch(ctx, sessions, chosen, prove, stdout, stderr), sessions.Close())
 	}
-	report, err := prove(chosen)
+	report, err := prove(ctx, chosen)
 	err = errors.Join(err, sessions.Close())
 	if report != nil {
 		err = errors.Join(err, report.WriteText(stdout), reports.write(report))
