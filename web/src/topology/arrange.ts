@@ -8,12 +8,15 @@ export const margin = 24;
 export const machineGap = 72;
 const perRow = 4;
 const overhang = 140;
+const stretch = 60; // that one does not see to be empty
 
 export interface Placed {
   machine: Machine;
   drawing: Drawing;
   x: number;
   row: number;
+  /** How far it stands below the top of its row. */
+  down: number;
 }
 
 /** Hosts in rows on top, what connects them in the row below. */
@@ -29,11 +32,14 @@ export function arrange(w: World): Placed[][] {
     rows.push(
       row.map(({ machine, drawing }) => {
         const extra = tallest - drawing.h;
+        // All stand on one floor; one without containers is no taller than it needs to be.
+        const down = machine.namespaces.length === 0 && extra > stretch ? extra : 0;
         const placed = {
           machine,
-          drawing: extra > 0 ? drawHost(machine, w, extra) : drawing,
+          drawing: extra > down ? drawHost(machine, w, extra) : drawing,
           x,
           row: rows.length,
+          down,
         };
         x += drawing.w + machineGap;
         return placed;
@@ -98,7 +104,7 @@ function infrastructure(rest: Machine[], hosts: Placed[][], w: World): Placed[] 
         : how === 'compact'
           ? drawCompact(machine, w, sideOf)
           : drawHost(machine, w, 0);
-    return { machine, drawing, x: wish(machine) - drawing.w / 2, row: hosts.length };
+    return { machine, drawing, x: wish(machine) - drawing.w / 2, row: hosts.length, down: 0 };
   });
   for (let i = 1; i < row.length; i++) {
     const [before, one] = [row[i - 1] as Placed, row[i] as Placed];

@@ -77,17 +77,24 @@ export function drawCompact(m: Machine, w: World, sideOf: SideOf): Drawing {
 
 const isLocal = (address: string): boolean => address.startsWith('127.') || address.startsWith('::1');
 
+/** What every switch has besides its ports: a loopback, and the bridge that is the switch itself. */
+function isOrdinary({ link }: End): boolean {
+  const bare = shownAddresses(link).every(isLocal);
+  if (link.kind === 'loopback') return link.up && bare;
+  return link.kind === 'bridge' && link.up && bare && !link.bridge?.stp && !link.bridge?.vlan_filtering;
+}
+
 /** A switch: ports on its edges, each towards the machine that it leads to. */
 export function drawSwitch(m: Machine, w: World, sideOf: SideOf): Drawing {
   const ends = w.ends(m.node);
   const ports = ends.filter((e) => w.wiredTo(e) !== undefined).map((e) => ({ e, ...sideOf(e) }));
   const along = (side: Side): typeof ports => ports.filter((p) => p.side === side).sort((a, b) => a.x - b.x);
   const [top, bottom] = [along('north'), along('south')];
-  const others = ends.filter((e) => w.wiredTo(e) === undefined);
+  const others = ends.filter((e) => w.wiredTo(e) === undefined && !isOrdinary(e));
   const sizes = others.map((e) => chipSize(e));
   const chips = flow(sizes, 1000, 6);
   const width = Math.max(190, top.length * (portRoom + 8), bottom.length * (portRoom + 8), chips.w + 40);
-  const box = { x: 0, y: 0, w: width, h: 78 };
+  const box = { x: 0, y: 0, w: width, h: others.length ? 96 : 64 };
   const items: Item[] = [nodeItem(m.node, 'switch', box, { x: width / 2, y: 30 }, width - 40)];
   const pins = new Map<LinkId, Pin>();
   const place = (e: End, at: Point, side: Side): void => {
@@ -108,7 +115,7 @@ export function drawSwitch(m: Machine, w: World, sideOf: SideOf): Drawing {
   }
   others.forEach((e, i) => {
     const [at, size] = [chips.at[i] as Point, sizes[i] as { w: number; h: number }];
-    items.push(linkItem(e, 'chip', { x: (width - chips.w) / 2 + at.x, y: 44, ...size }, size.w - 22));
+    items.push(linkItem(e, 'chip', { x: (width - chips.w) / 2 + at.x, y: 60, ...size }, size.w - 22));
   });
   return { w: width, h: box.h, items, cables: [], pins, signs: [], arrows: [] };
 }

@@ -3,7 +3,7 @@ import { models, type Model } from '../../mock/models';
 import { container, film, many, on, overlay, scene, scenes } from '../../mock/scenes';
 import { Refused, ToyWorld, whole } from '../../mock/world';
 import { applyDiff, linkId } from '../snapshot';
-import type { Diff, NodeKind, Snapshot } from '../wire';
+import type { Diff, Netdev, NodeKind, Snapshot } from '../wire';
 import { contains, monoWidth, overlap, type Box, type Point } from './geometry';
 import { draw, type Cable, type Item, type LinkItem, type Picture } from './picture';
 
@@ -72,9 +72,12 @@ describe.each(scenes)('%s', (_, snapshot) => {
   const picture = draw(snapshot);
   const node = (id: string): Item | undefined => picture.items.find((i) => i.id === id);
 
-  test('every namespace and interface is drawn once', () => {
+  test('every namespace and interface is drawn once, but what every switch has besides its ports', () => {
     const nodes = snapshot.nodes ?? [];
-    const wanted = nodes.flatMap((n) => [n.id, ...(n.links ?? []).map((l) => linkId(n.id, l.name))]);
+    const wanted = nodes.flatMap((n) => {
+      const links = (n.links ?? []).filter((l) => n.kind !== 'switch' || !['lo', 'br0'].includes(l.name));
+      return [n.id, ...links.map((l) => linkId(n.id, l.name))];
+    });
     expect(picture.items.map((i) => i.id).toSorted()).toEqual(wanted.toSorted());
   });
 
@@ -248,6 +251,30 @@ test('what shares an interface hangs straight on it', () => {
     ['10.0.0.21/24', 'macvlan bridge'],
     ['10.0.0.22/24', 'macvlan private'],
   ]);
+});
+
+test.each<[string, (br0: Netdev, lo: Netdev) => void, string[]]>([
+  ['as it was made', () => undefined, []],
+  ['its bridge is down', (br0) => (br0.up = false), ['sw:br0']],
+  ['its bridge has an address', (br0) => (br0.addresses = ['10.0.0.2/24']), ['sw:br0']],
+  ['it speaks STP', (br0) => (br0.bridge = { stp: true, vlan_filtering: false }), ['sw:br0']],
+  ['its loopback has an address', (_, lo) => lo.addresses?.push('192.0.2.1/32'), ['sw:lo']],
+])('of a switch is drawn what is not the ordinary: %s', (_, change, wanted) => {
+  const s = structuredClone(sceneOf('the uplink inside a namespace'));
+  const links = s.nodes?.find((n) => n.id === 'sw')?.links ?? [];
+  const named = (name: string): Netdev => links.find((l) => l.name === name) as Netdev;
+  change(named('br0'), named('lo'));
+  const chips = draw(s).items.filter((i) => isLink(i) && i.shape === 'chip' && i.node.id === 'sw');
+  expect(chips.map((i) => i.id)).toEqual(wanted);
+});
+
+test('a machine without containers is as tall as it needs to be, and stands level with its neighbours', () => {
+  const { items } = draw(sceneOf('a published port'));
+  const box = (id: string): Box => (items.find((i) => i.id === id) as Item).box;
+  const [host, laptop] = [box('host1'), box('laptop')];
+  expect(laptop.h).toBeLessThan(host.h - 100);
+  expect(laptop.y + laptop.h).toBe(host.y + host.h);
+  expect(box('laptop:eth0').y).toBe(box('host1:eth0').y);
 });
 
 test('a published port leads to the namespace that answers', () => {

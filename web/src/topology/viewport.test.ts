@@ -5,8 +5,13 @@ test('a picture is fitted into its pane, centred', () => {
   expect(fitted({ width: 1000, height: 500 }, 500, 500)).toEqual({ k: 0.5, x: 0, y: 125 });
 });
 
-test('a small picture is not blown up without end', () => {
-  expect(fitted({ width: 10, height: 10 }, 1000, 1000).k).toBe(1.35);
+test.each([
+  [700, 300, 1.35], // of a window of 1024×640
+  [1050, 420, 1.35], // of 1440×900
+  [2760, 1060, 2.12], // of a 4K screen
+  [3800, 1900, 2.4],
+])('a small picture is not blown up without end: in a pane of %i×%i to %f', (width, height, k) => {
+  expect(fitted({ width: 10, height: 10 }, width, height).k).toBe(k);
 });
 
 test('nothing to show, or nowhere to show it', () => {

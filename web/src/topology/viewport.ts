@@ -9,10 +9,14 @@ export interface View {
 const least = 0.15;
 const most = 4;
 
-/** The view that shows the whole picture, centred and not larger than it is drawn. */
+/** How large a picture is drawn at most in a pane: on a large screen it is seen from farther away. */
+const mostIn = (width: number, height: number): number =>
+  Math.min(2.4, Math.max(1.35, Math.min(width, 1.6 * height) / 800));
+
+/** The view that shows the whole picture, centred and not blown up. */
 export function fitted(picture: { width: number; height: number }, width: number, height: number): View {
   if (!picture.width || !picture.height || !width || !height) return { x: 0, y: 0, k: 1 };
-  const k = Math.min(width / picture.width, height / picture.height, 1.35);
+  const k = Math.min(width / picture.width, height / picture.height, mostIn(width, height));
   return { k, x: (width - picture.width * k) / 2, y: (height - picture.height * k) / 2 };
 }
 

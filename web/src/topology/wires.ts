@@ -105,13 +105,13 @@ export function assemble(w: World, rows: Placed[][]): Picture {
   return { width: right + margin + besides(rows), height: y + margin, items, cables, signs, arrows };
 }
 
-/** How far each drawing of a row is lowered, so that wires between neighbours are level. */
+/** How far each drawing of a row is lowered, so that all stand level, and wires between neighbours are. */
 function rises(row: Placed[]): number[] {
   const levels = row.map(
     (p) => [...p.drawing.pins.values()].find((pin) => pin.side === 'west' || pin.side === 'east')?.y,
   );
   const lowest = Math.max(0, ...levels.map((l) => l ?? 0));
-  return levels.map((l) => (l === undefined ? 0 : lowest - l));
+  return levels.map((l, i) => (row[i]?.down ?? 0) + (l === undefined ? 0 : lowest - l));
 }
 
 function stretches(a: Terminal, b: Terminal, rows: Placed[][], gaps: Gaps): WireHop[] {

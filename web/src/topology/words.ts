@@ -21,11 +21,15 @@ export function titleOf(i: NodeItem): string {
  */
 export function nameOf(i: Item): string {
   if (i.type === 'node') {
-    const written = [titleOf(i), ...i.notices.map(noticeText), ...(i.root ? [t('topology.root')] : [])].join(
-      ' ',
-    );
+    const written = [
+      titleOf(i),
+      ...(i.look === 'switch' ? [t('topology.switch')] : []),
+      ...i.notices.map(noticeText),
+      ...(i.root ? [t('topology.root')] : []),
+    ].join(' ');
     const full = netnsOf(i.id) || i.id;
-    return [written, ...(full === titleOf(i) ? [] : [full]), t(`node.${i.node.kind}`)].join(', ');
+    const kind = i.look === 'switch' ? [] : [t(`node.${i.node.kind}`)];
+    return [written, ...(full === titleOf(i) ? [] : [full]), ...kind].join(', ');
   }
   const parts = [[i.name, ...i.lines].join(' ')];
   if (i.name !== i.link.name) parts.push(i.link.name);
