@@ -66,7 +66,7 @@ func TestChangesOfAStep(t *testing.T) {
 // What the steps of many learners have changed is kept in a fraction of its size: that
 // of a classroom is a matter of a few megabytes.
 func TestChangesAreKeptSmall(t *testing.T) {
-	const learners = 300
+	const learners, classroom = 75, 300
 	heap := func() int64 {
 		var m runtime.MemStats
 		runtime.GC()
@@ -112,7 +112,8 @@ func TestChangesAreKeptSmall(t *testing.T) {
 		s.ForgetChanges()
 	}
 	kept := before - heap()
-	t.Logf("%d sessions keep %d KiB for what their steps have changed, which is %d KiB as JSON", learners, kept>>10, peer>>10)
+	t.Logf("%d sessions keep %d KiB for what their steps have changed, which is %d KiB as JSON",
+		classroom, kept*classroom/learners>>10, peer*classroom/learners>>10)
 	if kept > peer/3 {
 		t.Errorf("%d bytes are kept of %d", kept, peer)
 	}
