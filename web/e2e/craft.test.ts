@@ -1,7 +1,10 @@
 // What holds for every page, theme and language: its weight, and that no text
 // is cut off.
-import type { Page } from 'playwright-core';
-import { expect, test } from 'vitest';
+import type { Browser, Page } from 'playwright-core';
+import { afterAll, beforeAll, expect, test } from 'vitest';
+import { serveIn, still, type Served } from '../mock/served';
+import { launch } from './chromium';
+import { cutOff } from './cut-off';
 import { kabel } from './kabel';
 
 const { open, begin } = kabel();
@@ -44,39 +47,6 @@ test('the first lab page has no more than 150 kB of scripts, as they come over t
   expect(total, JSON.stringify(all, null, 1)).toBeLessThanOrEqual(150_000);
 });
 
-/**
- * Texts that the reader can't see whole: out of the window, or cut off by a box
- * that does not scroll, without the rest in a title.
- */
-function cutOff(): string[] {
-  const found: string[] = [];
-  if (document.documentElement.scrollWidth > innerWidth) found.push('the page scrolls sideways');
-  const walker = document.createTreeWalker(document.body, NodeFilter.SHOW_TEXT);
-  while (walker.nextNode()) {
-    const text = walker.currentNode;
-    const own = text.parentElement;
-    if (!own || !text.textContent?.trim() || own.closest('svg, .xterm, option, script, style')) continue;
-    const range = document.createRange();
-    range.selectNodeContents(text);
-    const { left, right, width, height } = range.getBoundingClientRect();
-    if (width < 2 || height < 2 || getComputedStyle(own).visibility === 'hidden') continue;
-    const name = text.textContent.trim().slice(0, 60);
-    for (let e: Element | null = own; e; e = e.parentElement) {
-      const style = getComputedStyle(e);
-      if (style.clipPath !== 'none') break; // for screen readers
-      if (style.overflowX === 'auto' || style.overflowX === 'scroll') break;
-      const box = e.getBoundingClientRect();
-      if (style.overflowX !== 'visible' && (left < box.left - 1.5 || right > box.right + 1.5)) {
-        if (style.textOverflow !== 'ellipsis' || !own.closest('[title]')) found.push(`cut off: ${name}`);
-        break;
-      }
-      if (e === document.body && (left < -1 || right > innerWidth + 1))
-        found.push(`out of the window: ${name}`);
-    }
-  }
-  return [...new Set(found)];
-}
-
 test.each(languages)('no text is cut off: %s', async (language) => {
   const { page } = await open();
   await choose(page, 'language', language);
@@ -105,5 +75,28 @@ test.each(languages)('no text is cut off: %s', async (language) => {
   await page.getByTestId('node-host1/kon1').click();
   await page.getByTestId('inspector').waitFor();
   await look('lab');
+  expect(found).toEqual({});
+});
+
+let browser: Browser;
+let served: Served;
+beforeAll(async () => {
+  browser = await launch();
+  served = await serveIn(browser);
+}, 120_000);
+afterAll(async () => {
+  await browser.close();
+  await served.close();
+});
+
+test.each(languages)('nor in any state of any component: %s', async (language) => {
+  const page = await served.page({ reducedMotion: 'reduce', viewport: { width: 1440, height: 900 } });
+  const found: Record<string, string[]> = {};
+  for (const section of ['controls', 'notices', 'lesson', 'menus', 'tools', 'inspector', 'packets']) {
+    await served.show(page, { section, language });
+    await still(page, 3);
+    const texts = await page.evaluate(cutOff);
+    if (texts.length > 0) found[section] = texts;
+  }
   expect(found).toEqual({});
 });

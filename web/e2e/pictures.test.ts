@@ -59,6 +59,7 @@ const sections = [
   'notices',
   'home',
   'lesson',
+  'menus',
   'tools',
   'inspector',
   'packets',

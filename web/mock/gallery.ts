@@ -15,6 +15,7 @@ const sections: Record<string, () => Promise<{ default: Component }>> = {
   notices: () => import('./gallery/Notices.svelte'),
   home: () => import('./gallery/Stations.svelte'),
   lesson: () => import('./gallery/Lessons.svelte'),
+  menus: () => import('./gallery/Menus.svelte'),
   tools: () => import('./gallery/Tools.svelte'),
   inspector: () => import('./gallery/Inspectors.svelte'),
   packets: () => import('./gallery/Packets.svelte'),

@@ -48,17 +48,18 @@ export class Deeds {
     this.#store = store;
   }
 
-  /** Goes on where the page was before it was loaded again; there has to be a snapshot. */
-  restore(): void {
+  /** Goes on where the page was before it was loaded again, and tells whether it does; there has to be a snapshot. */
+  restore(): boolean {
     const { session, snapshot } = this.#store;
-    if (!session || !snapshot || this.#restored) return;
+    if (!session || !snapshot || this.#restored) return false;
     this.#restored = true;
     const kept = recall(session.id, snapshot);
     this.lost = kept === 'other world';
-    if (!kept || kept === 'other world') return;
+    if (!kept || kept === 'other world') return false;
     this.list = kept.list;
     this.#count = Math.max(0, ...kept.list.map((d) => d.number));
     this.#again = kept.again.flatMap((n) => kept.list.find((d) => d.number === n) ?? []);
+    return true;
   }
 
   #keep(): void {
