@@ -122,10 +122,11 @@ export function portItem(e: End, at: Point, side: 'north' | 'south', labelWidth:
 
 const cableUp = (a: End, b: End): boolean => linkState(a.link) === 'up' && linkState(b.link) === 'up';
 
+/** A cable with points of its own, which can be moved without moving others. */
 export const cable = (kind: Cable['kind'], a: End, b: End, points: Point[]): Cable => ({
   id: `${kind} ${a.id} ${b.id}`,
   kind,
-  points,
+  points: points.map(({ x, y }) => ({ x, y })),
   ends: [a.id, b.id],
   up: cableUp(a, b),
   label: '',

@@ -80,14 +80,7 @@ export function assemble(w: World, rows: Placed[][]): Picture {
       points.push({ x: h.x1, y: level }, { x: h.x2, y: level });
     }
     points.push(last, ...(last.from ? [last.from] : []));
-    cables.push(
-      cable(
-        'wire',
-        a.end,
-        b.end,
-        points.map(({ x, y: py }) => ({ x, y: py })),
-      ),
-    );
+    cables.push(cable('wire', a.end, b.end, points));
   }
   // Machines read in the lab's order, wherever they stand.
   const order = new Map(w.machines.map((m, i) => [m.node.id, i]));
@@ -164,7 +157,7 @@ function translate(d: Drawing, dx: number, dy: number): void {
       move(i.label.lines);
     }
   }
-  new Set([...d.cables, ...d.arrows].flatMap((c) => c.points)).forEach(move);
+  for (const way of [...d.cables, ...d.arrows]) way.points.forEach(move);
   d.signs.forEach((s) => move(s.box));
   d.pins.forEach((pin) => {
     move(pin);
@@ -189,8 +182,10 @@ function between(items: Item[], from: Point, to: Point): number {
 }
 
 function drawTunnels(w: World, items: Item[]): Cable[] {
+  const all = tunnels(w);
+  if (!all.length) return [];
   const boxes = new Map(items.map((i) => [i.id, i.box]));
-  return tunnels(w).flatMap(({ a, b, label }) => {
+  return all.flatMap(({ a, b, label }) => {
     const [p, q] = [boxes.get(a.id), boxes.get(b.id)];
     if (!p || !q) return [];
     const [l, r] = p.x <= q.x ? [p, q] : [q, p];
