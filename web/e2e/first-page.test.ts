@@ -24,6 +24,8 @@ async function kernelSays(path: string, key: string): Promise<string[]> {
       argv: ['ip', '-j', 'addr'],
     });
     for (const l of JSON.parse(ran.stdout) as IpAddr[]) {
+      // What every switch has besides its ports is in the text view only.
+      if (node === 'sw' && ['lo', 'br0'].includes(l.ifname)) continue;
       const addresses = l.addr_info.map((a) => `${a.local}/${String(a.prefixlen)}`).sort();
       out.push(
         `link-${node}:${l.ifname} up=${String(l.flags.includes('UP'))} ${l.address} ${addresses.join(' ')}`,
