@@ -174,3 +174,35 @@ test('model 2 is built with the mouse and undone', async () => {
   expect(await state()).toEqual(beginning);
   expect(faults).toEqual([]);
 });
+
+test('a tip stands beside the tools until something is built; that is undone after a reload, and not in another world', async () => {
+  const { page, faults } = await open();
+  await begin(page, 'one-host-bridge');
+  await page.getByTestId('build-hint').waitFor();
+  await page.getByTestId('view').click();
+  await page.getByTestId('preset-projector').click();
+  expect(await page.getByTestId('build-hint').count()).toBe(0);
+  await page.getByTestId('preset-learner').click();
+  await page.keyboard.press('Escape');
+  await page.getByTestId('build-hint').waitFor();
+
+  await page.getByTestId('build-container').click();
+  await run(page);
+  await page.getByTestId('node-host1/kon1').waitFor();
+  expect(await page.getByTestId('build-hint').count()).toBe(0);
+  await page.reload();
+  await page.getByTestId('node-host1/kon1').waitFor();
+  await page.getByTestId('build-undo').click();
+  await page.getByTestId('node-host1/kon1').waitFor({ state: 'detached' });
+  await page.getByTestId('build-redo').click();
+  await page.getByTestId('node-host1/kon1').waitFor();
+
+  await page.getByTestId('reset').click();
+  await page.getByTestId('confirm').click();
+  await page.getByTestId('node-host1/kon1').waitFor({ state: 'detached' });
+  await page.reload();
+  await page.getByTestId('build-list').click();
+  await page.getByTestId('build-lost').waitFor();
+  expect(await page.getByTestId('build-undo').isDisabled()).toBe(true);
+  expect(faults).toEqual([]);
+});
