@@ -1,5 +1,6 @@
 // What somebody hears who does not see the page. The trees beside this file are
-// what a screen reader walks through, on the gallery's still data; what is said
+// what a screen reader walks through, on the gallery’s still data (`vitest -u` takes
+// another wording, once it has been read); what is said
 // by itself comes from the real server.
 import type { Browser, Page } from 'playwright-core';
 import { afterAll, beforeAll, expect, test } from 'vitest';
