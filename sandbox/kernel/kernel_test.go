@@ -101,6 +101,19 @@ func resources(t testing.TB) held {
 	return h
 }
 
+// atRest is the least that is held within a while: a host that looks after its
+// limits has a file open for a moment.
+func atRest(t testing.TB) held {
+	t.Helper()
+	least := resources(t)
+	for range 50 {
+		time.Sleep(time.Millisecond)
+		now := resources(t)
+		least = held{min(least.descriptors, now.descriptors), min(least.children, now.children), min(least.mounts, now.mounts)}
+	}
+	return least
+}
+
 // eventually waits for a state that the kernel brings about in its own time.
 func eventually(t testing.TB, complaint string, ok func() bool) {
 	t.Helper()

@@ -55,7 +55,7 @@ func TestSoak(t *testing.T) {
 		t.Fatal(err)
 	}
 	census := takeCensus(t, h.home)
-	fresh, open := leftovers(t, dir), resources(t)
+	fresh, open := leftovers(t, dir), atRest(t)
 
 	var next atomic.Int64
 	var tally tally
@@ -76,8 +76,9 @@ func TestSoak(t *testing.T) {
 		t.Errorf("worlds that still live: %v, %v", ids, err)
 	}
 	eventually(t, "some namespaces stay", func() bool { return census.alive() == 0 })
-	eventually(t, "something is left while the host lives", func() bool { return resources(t) == open })
-	if now := resources(t); now != open {
+	var now held
+	eventually(t, "something is left while the host lives", func() bool { now = resources(t); return now == open })
+	if now != open {
 		t.Errorf("with an empty host %+v before, %+v now", open, now)
 	}
 	if now := leftovers(t, dir); !slices.Equal(now, fresh) {
