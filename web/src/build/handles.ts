@@ -13,7 +13,7 @@ export const bodyOf = (i: Item): Box => (i.type === 'node' && i.root ? i.root.bo
 
 /** Places on and beside a thing for two round handles of this radius, where they cover nothing that is drawn. */
 export function handlesOf(i: Item, p: Picture, r: number, plugged = true): Handles {
-  const drawn = obstacles(p, i);
+  const drawn = obstacles(p, i, r);
   const hidden = (at: Point): number =>
     drawn.reduce((sum, b) => sum + Math.max(0, r + 1 - distance(at, b)), 0);
   let best: { handles: Handles; cost: number } | undefined;
@@ -86,8 +86,8 @@ function places(i: Item, r: number): Handles[] {
   ];
 }
 
-/** All that handles of a thing shall leave in sight. */
-function obstacles(p: Picture, of: Item): Box[] {
+/** All that handles of a thing shall leave in sight. A plug is caught beside itself, too, and a cable shall stay to be clicked. */
+function obstacles(p: Picture, of: Item, r: number): Box[] {
   const out: Box[] = [];
   for (const i of p.items) {
     if (i.type === 'node') {
@@ -105,10 +105,10 @@ function obstacles(p: Picture, of: Item): Box[] {
     way.points.slice(1).forEach((b, k) => {
       const a = way.points[k] as Point;
       out.push({
-        x: Math.min(a.x, b.x),
-        y: Math.min(a.y, b.y),
-        w: Math.abs(a.x - b.x),
-        h: Math.abs(a.y - b.y),
+        x: Math.min(a.x, b.x) - r / 2,
+        y: Math.min(a.y, b.y) - r / 2,
+        w: Math.abs(a.x - b.x) + r,
+        h: Math.abs(a.y - b.y) + r,
       });
     });
   }
